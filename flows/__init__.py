@@ -1,0 +1,1 @@
+"""The DAGs: which step follows which."""

@@ -1,0 +1,72 @@
+"""The commands that run flows: ``vidclf run`` and ``vidclf demo``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from flows.catalogue import Job, find_job
+from flows.server import prefect_server
+from vidclf.config import IngestConfig, TrainConfig
+from vidclf.home import default_store, home
+from vidclf.snapshot import dataset_store, read_snapshot
+
+console = Console(stderr=True)
+
+
+@click.command()
+@click.argument("deployment")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace one setting: clips.short_side=128.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file with settings to replace.")
+def run(deployment: str, settings: tuple[str, ...], config_file: Path | None) -> None:
+    """Run a DEPLOYMENT of ./prefect.yaml, as ingest/demo, in this process: no server, worker or cluster needed."""
+    job = find_job(deployment, config_file, settings)
+    _report(job, *_run([job]))
+
+
+@click.command()
+def demo() -> None:
+    """Ingest the generated dancing set, train three models on it and compare them."""
+    jobs = [find_job("ingest/demo"), find_job("compare/demo")]
+    for job, result in zip(jobs, _run(jobs), strict=True):
+        _report(job, result)
+    console.print(
+        f"\nEverything is kept under {home()}, and a second run reuses it.\n"
+        "  make up                                        starts the servers: the UIs of Prefect and MLflow show these runs\n"
+        "                                                 http://127.0.0.1:4200  http://127.0.0.1:5000\n"
+        "  vidclf run ingest/kinetics-dancing             the same with real Kinetics clips; see README.md first\n",
+        highlight=False,
+    )
+
+
+def _run(jobs: list[Job]) -> list[Any]:
+    """The flows one after the other, with one server, one Ray cluster and one display."""
+    with contextlib.ExitStack() as stack:
+        with console.status("starting a Prefect server"):
+            stack.enter_context(prefect_server())
+        with console.status("starting Ray"):
+            cluster = importlib.import_module("tasks.cluster")  # only now: Prefect and Ray read their settings on import
+            display = importlib.import_module("flows.display")
+            flows = [getattr(importlib.import_module(f"flows.{job.flow}"), job.flow) for job in jobs]
+            stack.enter_context(cluster.cluster())
+        stack.enter_context(display.display(console))
+        return [flow(**job.parameters) for flow, job in zip(flows, jobs, strict=True)]
+
+
+def _report(job: Job, result: Any) -> None:
+    """What a flow came to, on stdout."""
+    from vidclf import summary
+
+    if isinstance(job.config, IngestConfig):
+        store = dataset_store(job.config.store or default_store(), job.config.dataset)
+        summary.print_snapshot(read_snapshot(store, result), sys.stdout)
+    elif isinstance(job.config, TrainConfig):
+        summary.print_checkpoint(result, sys.stdout)
+    else:
+        summary.print_comparison(result, sys.stdout)

@@ -1,0 +1,73 @@
+"""The live display of a run on a terminal: bars where it is one, a line every few seconds where it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from tasks.progress import Stage, board
+
+LINE_SECONDS = 5.0
+REFRESH_SECONDS = 0.25
+
+
+@contextlib.contextmanager
+def display(console: Console) -> Iterator[None]:
+    """Show the stages of this process's board while the block runs."""
+    ended = threading.Event()
+    show = _bars if console.is_terminal else _lines
+    thread = threading.Thread(target=show, args=(console, ended), name="display", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _bars(console: Console, ended: threading.Event) -> None:
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+    )
+    shown: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        last = False
+        while not last:
+            last = ended.wait(REFRESH_SECONDS)
+            for stage in board.stages():
+                if stage.name not in shown:
+                    shown[stage.name] = progress.add_task(stage.name, note="", total=stage.total)
+                progress.update(shown[stage.name], completed=stage.done, total=stage.total, note=note(stage))
+
+
+def _lines(console: Console, ended: threading.Event) -> None:
+    said: dict[str, tuple[float, int]] = {}
+    last = False
+    while not last:
+        last = ended.wait(REFRESH_SECONDS)
+        for stage in board.stages():
+            when, done = said.get(stage.name, (0.0, -1))
+            complete = stage.done == stage.total
+            if stage.done != done and (complete or last or time.monotonic() - when >= LINE_SECONDS):
+                said[stage.name] = (time.monotonic(), stage.done)
+                total = "?" if stage.total is None else stage.total
+                console.print(f"{stage.name:<22} {stage.done}/{total}  {note(stage)}".rstrip(), highlight=False)
+
+
+def note(stage: Stage) -> str:
+    """What is worth saying of a stage beside its count: failures, the rate, the time left."""
+    if stage.note:
+        return stage.note
+    parts = [f"{stage.failed} failed"] if stage.failed else []
+    if stage.rate and stage.total and stage.done < stage.total:
+        parts.append(f"{stage.rate:.1f}/s, {(stage.total - stage.done) / stage.rate:.0f} s left")
+    return ", ".join(parts)

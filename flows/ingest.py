@@ -1,0 +1,51 @@
+"""Ingest: annotations become clips, frames and a manifest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from tasks.augment import augment_clips
+from tasks.download import download_videos
+from tasks.frames import store_frames
+from tasks.plan import plan_clips
+from tasks.publish import publish_snapshot
+from tasks.run import ingest_run
+from tasks.transcode import transcode_clips
+from tasks.window import in_window
+from vidclf.config import (
+    AnnotationsConfig,
+    AugmentConfig,
+    ClipProfile,
+    ExecutionConfig,
+    FramesConfig,
+    IngestConfig,
+    PublishConfig,
+    parse,
+)
+
+
+@flow(name="ingest", flow_run_name="ingest {dataset}")
+def ingest(
+    dataset: str,
+    annotations: AnnotationsConfig,
+    sources: list[dict[str, Any]],
+    store: str | None = None,
+    clips: ClipProfile = ClipProfile(),
+    frames: FramesConfig = FramesConfig(),
+    augment: AugmentConfig | None = None,
+    publish: PublishConfig = PublishConfig(),
+    execution: ExecutionConfig = ExecutionConfig(),
+) -> str:
+    """Plan, then download, transcode and take frames shard by shard, then augment and publish.
+
+    Returns:
+        The snapshot_id that was published.
+    """
+    config = parse(IngestConfig, dict(locals()))
+    with ingest_run(config) as run:
+        shards = plan_clips(run)
+        in_window([download_videos, transcode_clips, store_frames], run, shards, config.execution.window)
+        augment_clips(run)
+        return publish_snapshot(run).snapshot_id

@@ -1,0 +1,37 @@
+"""Train: a model is fine-tuned on a snapshot."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect import flow
+
+from tasks.cluster import cluster
+from tasks.train import fit_model, settle_training
+from vidclf.config import DataConfig, OptimConfig, TrainConfig, parse
+
+
+@flow(name="train", flow_run_name="train {model} on {dataset}")
+def train(
+    dataset: str,
+    model: str,
+    store: str | None = None,
+    snapshot: str = "latest",
+    weights: Literal["none", "imagenet", "kinetics400"] = "none",
+    data: DataConfig = DataConfig(),
+    optim: OptimConfig = OptimConfig(),
+    seed: int = 0,
+    num_workers: int = 1,
+    cpus_per_worker: int | None = None,
+    use_gpu: bool | None = None,
+    fast_dev_run: bool = False,
+    experiment: str = "vidclf",
+) -> str:
+    """Settle what is to be trained, and fit it on the cluster.
+
+    Returns:
+        The URI of the checkpoint.
+    """
+    config = parse(TrainConfig, dict(locals()))
+    with cluster():
+        return fit_model(settle_training(config))

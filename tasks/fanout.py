@@ -1,0 +1,254 @@
+"""The one place that submits work to Ray and waits for it.
+
+Bounded, timed, retried by kind of error, cancellable. Ray's own retries are off: what is tried again, and how often,
+is decided and counted here.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import ray
+from ray import exceptions as ray_errors
+
+from tasks.cluster import num_cpus
+from vidclf.errors import CLIP_ERRORS, ClipError, Crashed, Retry, StorageError, TimedOut
+
+Job = TypeVar("Job")
+Value = TypeVar("Value")
+
+GRACE_SECONDS = 30.0  # a worker ends its own work in time; this is for one that does not
+BACKOFF_SECONDS = 1.0  # doubled with each try, with full jitter
+POLL_SECONDS = 0.2
+
+
+class Cancelled(Exception):
+    """The run is being ended; what was in flight was cancelled."""
+
+
+@dataclass(frozen=True)
+class Settled(Generic[Job, Value]):
+    """How a job ended: with a value, or with an error that is the clip's own."""
+
+    job: Job
+    value: Value | None
+    error: ClipError | None
+    attempts: int
+    seconds: float  # of the last attempt, in the worker
+
+
+@dataclass
+class _Try(Generic[Job]):
+    job: Job
+    attempt: int = 1
+    alone: bool = False
+    not_before: float = 0.0
+    submitted: float = 0.0
+    nodes: frozenset[str] = frozenset()
+
+
+class Slots:
+    """The bound on Ray tasks in flight, over all stages and threads of the process."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._limit = 0
+        self._taken = 0
+
+    def limit_to(self, limit: int) -> None:
+        with self._condition:
+            self._limit = limit
+            self._condition.notify_all()
+
+    def take(self, wait: float) -> bool:
+        with self._condition:
+            limit = self._limit or 2 * num_cpus()
+            if not self._condition.wait_for(lambda: self._taken < limit, timeout=wait):
+                return False
+            self._taken += 1
+            return True
+
+    def give_back(self) -> None:
+        with self._condition:
+            self._taken -= 1
+            self._condition.notify()
+
+
+slots = Slots()
+stopping = threading.Event()  # set: every fan-out of the process cancels its work and raises Cancelled
+
+
+def fan_out(
+    do: Callable[[Job], Value],
+    jobs: Iterable[Job],
+    *,
+    timeout: float,
+    attempts: int = 1,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+) -> Iterator[Settled[Job, Value]]:
+    """Run ``do(job)`` for every job as a Ray task, and yield each as it settles, in no particular order.
+
+    Args:
+        do: a module-level function that does not import Prefect, directly or not.
+        jobs: small and picklable; taken only as places become free.
+        timeout: seconds a job may take in its worker.
+        attempts: tries for errors that may pass (``Retry.BACKOFF``) and for the store's.
+        cpus: CPUs of one job.
+        gpus: GPUs of one job.
+
+    Raises:
+        StorageError: a job's store failed ``attempts`` times.
+        Cancelled: ``stopping`` was set.
+    """
+    loop = _Loop(do, jobs, timeout, attempts, cpus, gpus)
+    try:
+        yield from loop.run()
+    finally:
+        loop.cancel()
+
+
+@dataclass
+class _Loop(Generic[Job, Value]):
+    do: Callable[[Job], Value]
+    jobs: Iterable[Job]
+    timeout: float
+    attempts: int
+    cpus: float
+    gpus: float
+    running: dict[Any, _Try[Job]] = field(default_factory=dict)
+    again: deque[_Try[Job]] = field(default_factory=deque)
+
+    def run(self) -> Iterator[Settled[Job, Value]]:
+        self.remote = ray.remote(_guarded).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)
+        self.fresh = iter(self.jobs)
+        self.exhausted = False
+        while self._submit_what_fits() or self.running or self.again:
+            if stopping.is_set():
+                raise Cancelled("the run was stopped")
+            if not self.running:
+                continue
+            ready, _ = ray.wait(list(self.running), num_returns=1, timeout=POLL_SECONDS)
+            if ready:
+                ready, _ = ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
+            for reference in ready:
+                yield from self._settle(reference)
+            yield from self._end_overdue()
+
+    def cancel(self) -> None:
+        for reference in list(self.running):
+            ray.cancel(reference, force=True)
+            self._forget(reference)
+
+    def _submit_what_fits(self) -> bool:
+        """Submit until places or jobs run out; whether there may be more jobs."""
+        while (attempt := self._next()) is not None:
+            if not slots.take(wait=0.0 if self.running else POLL_SECONDS):
+                self.again.appendleft(attempt)
+                return True
+            attempt.submitted = time.monotonic()
+            attempt.nodes = _living_nodes()
+            self.running[self.remote.remote(self.do, attempt.job)] = attempt
+        return not self.exhausted
+
+    def _next(self) -> _Try[Job] | None:
+        now = time.monotonic()
+        for _ in range(len(self.again)):
+            attempt = self.again.popleft()
+            if attempt.not_before <= now and not (attempt.alone and self.running):
+                return attempt
+            self.again.append(attempt)
+        if self.exhausted or any(attempt.alone for attempt in self.running.values()):
+            if self.again and not self.running:
+                time.sleep(min(POLL_SECONDS, max(0.0, min(a.not_before for a in self.again) - now)))
+            return None
+        try:
+            return _Try(next(self.fresh))
+        except StopIteration:
+            self.exhausted = True
+            return None
+
+    def _settle(self, reference: Any) -> Iterator[Settled[Job, Value]]:
+        attempt = self._forget(reference)
+        try:
+            value, kind, message, seconds = ray.get(reference)
+        except ray_errors.RayTaskError as error:
+            cause = error.as_instanceof_cause()
+            if isinstance(cause, StorageError):
+                if attempt.attempt >= self.attempts:
+                    raise StorageError(str(cause.args[0] if cause.args else cause)) from None
+                self._later(attempt)
+                return
+            raise
+        except ray_errors.TaskCancelledError:
+            yield from self._retry_or_settle(attempt, TimedOut(f"took longer than {self.timeout:g} s"), self.timeout)
+            return
+        except (ray_errors.NodeDiedError, ray_errors.WorkerCrashedError, ray_errors.OutOfMemoryError) as error:
+            if isinstance(error, ray_errors.NodeDiedError) or attempt.nodes - _living_nodes():
+                self.again.append(_Try(attempt.job, attempt.attempt))  # the machine died, which says nothing of the clip
+                return
+            what = "ran out of memory" if isinstance(error, ray_errors.OutOfMemoryError) else "died"
+            crash = Crashed(f"the process that worked on it {what}")
+            yield from self._retry_or_settle(attempt, crash, time.monotonic() - attempt.submitted)
+            return
+        if kind is None:
+            yield Settled(attempt.job, value, None, attempt.attempt, seconds)
+        else:
+            yield from self._retry_or_settle(attempt, CLIP_ERRORS[kind](message), seconds)
+
+    def _retry_or_settle(self, attempt: _Try[Job], error: ClipError, seconds: float) -> Iterator[Settled[Job, Value]]:
+        if error.retry is Retry.BACKOFF and attempt.attempt < self.attempts:
+            self._later(attempt)
+        elif error.retry is Retry.ONCE_ALONE and not attempt.alone:
+            self.again.append(_Try(attempt.job, attempt.attempt + 1, alone=True))
+        else:
+            yield Settled(attempt.job, None, error, attempt.attempt, seconds)
+
+    def _later(self, attempt: _Try[Job]) -> None:
+        wait = random.uniform(0.0, BACKOFF_SECONDS * 2**attempt.attempt)
+        self.again.append(_Try(attempt.job, attempt.attempt + 1, not_before=time.monotonic() + wait))
+
+    def _end_overdue(self) -> Iterator[Settled[Job, Value]]:
+        now = time.monotonic()
+        for reference, attempt in list(self.running.items()):
+            if now - attempt.submitted > 2 * self.timeout + GRACE_SECONDS:  # it may have waited its turn in Ray
+                ray.cancel(reference, force=True)
+                self._forget(reference)
+                error = TimedOut(f"took longer than {self.timeout:g} s and did not end by itself")
+                yield from self._retry_or_settle(attempt, error, now - attempt.submitted)
+
+    def _forget(self, reference: Any) -> _Try[Job]:
+        attempt = self.running.pop(reference)
+        slots.give_back()
+        return attempt
+
+
+def _guarded(do: Callable[[Any], Any], job: Any) -> tuple[Any, str | None, str | None, float]:
+    """In the worker: the value, or the kind and message of the clip's own error; and the seconds it took."""
+    began = time.perf_counter()
+    try:
+        return do(job), None, None, time.perf_counter() - began
+    except ClipError as error:
+        return None, error.kind, str(error), time.perf_counter() - began
+    except StorageError:
+        raise
+    except Exception as error:  # noqa: BLE001  hostile input finds what nobody thought of; it costs its clip, with a reason
+        return None, Crashed.kind, f"{type(error).__name__}: {error}"[:500], time.perf_counter() - began
+
+
+_nodes_seen: tuple[float, frozenset[str]] = (0.0, frozenset())
+
+
+def _living_nodes() -> frozenset[str]:
+    """Ids of the nodes that live, as known a second ago at most."""
+    global _nodes_seen
+    now = time.monotonic()
+    if now - _nodes_seen[0] > 1.0:
+        _nodes_seen = (now, frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"]))
+    return _nodes_seen[1]

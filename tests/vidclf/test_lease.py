@@ -1,0 +1,57 @@
+"""One writer per dataset, and a dead one does not stand in the way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vidclf import lease
+from vidclf.lease import LEASE_PATH, LeaseHeld, LeaseLost, hold
+from vidclf.storage import Store
+
+
+def test_a_second_run_is_told_who_works_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with hold(store, "first"), pytest.raises(LeaseHeld, match=r"run first on .* \(process \d+\) works on"), hold(store, "second"):
+        pass
+    with hold(store, "third"):
+        pass
+
+
+def test_a_holder_that_was_killed_is_replaced_at_once(tmp_path: Path) -> None:
+    code = "import sys; from vidclf.lease import hold; from vidclf.storage import Store\nwith hold(Store(sys.argv[1]), 'dead'):\n print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        holder.kill()
+    with hold(Store(tmp_path), "next") as held:
+        held.check()
+
+
+def test_a_holder_on_another_machine_counts_until_its_lease_expires(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    holder = {"run_id": "far", "host": "far", "boot_id": "far:1", "pid": 1, "started": "1", "expires_at": time.time() + 30}
+    store.write_bytes(LEASE_PATH, json.dumps(holder).encode())
+    with pytest.raises(LeaseHeld), hold(store, "here"):
+        pass
+    store.write_bytes(LEASE_PATH, json.dumps({**holder, "expires_at": time.time() - 1}).encode())
+    with hold(store, "here"):
+        pass
+
+
+def test_a_run_that_lost_its_lease_may_not_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.05)
+    store = Store(tmp_path)
+    with hold(store, "first") as held:
+        held.check()
+        store.write_bytes(LEASE_PATH, json.dumps({"run_id": "thief"}).encode())
+        deadline = time.monotonic() + 10
+        with pytest.raises(LeaseLost, match="another run took it over"):  # noqa: PT012
+            while time.monotonic() < deadline:
+                held.check()
+    assert json.loads(store.read_bytes(LEASE_PATH))["run_id"] == "thief"

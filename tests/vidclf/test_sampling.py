@@ -1,0 +1,72 @@
+"""Temporal sampling: which stored frames a view has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vidclf.config import DataConfig
+from vidclf.data.sampling import resolve_rate, train_window, view_windows
+from vidclf.data.view import StoredFrames, resolve_view
+from vidclf.errors import ConfigError
+
+
+def test_a_training_window_is_regular_and_inside_the_clip() -> None:
+    for seed in range(50):
+        window = train_window(32, 8, 3, np.random.default_rng(seed))
+        assert np.diff(window).tolist() == [3] * 7
+        assert min(window) >= 0
+        assert max(window) < 32
+
+
+def test_training_windows_start_everywhere_they_fit() -> None:
+    starts = {int(train_window(16, 4, 4, np.random.default_rng(seed))[0]) for seed in range(100)}
+    assert starts == {0, 1, 2, 3}
+
+
+def test_views_reach_from_the_first_frame_to_the_last() -> None:
+    windows = view_windows(32, 4, 2, 3)
+    assert windows.shape == (3, 4)
+    assert windows[0, 0] == 0
+    assert windows[-1, -1] == 31
+    assert windows[1].tolist() == [12, 14, 16, 18]
+
+
+def test_a_single_view_is_in_the_middle() -> None:
+    assert view_windows(17, 4, 4, 1).tolist() == [[2, 6, 10, 14]]
+
+
+def test_a_window_longer_than_the_clip_keeps_its_rate_and_repeats_the_last_frame() -> None:
+    assert view_windows(5, 4, 3, 2).tolist() == [[0, 3, 4, 4], [0, 3, 4, 4]]
+    assert train_window(5, 4, 3, np.random.default_rng(0)).tolist() == [0, 3, 4, 4]
+    assert view_windows(1, 3, 1, 1).tolist() == [[0, 0, 0]]
+
+
+def test_a_clip_without_frames_has_no_window() -> None:
+    with pytest.raises(ValueError, match="without frames"):
+        view_windows(0, 4, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("num_stored", "num_frames", "at_most", "rate"), [(32, 4, 12, 10), (64, 4, 12, 12), (16, 8, 8, 2), (4, 8, 8, 1)]
+)
+def test_the_rate_is_the_widest_that_fits_and_at_most_the_models_own(
+    num_stored: int, num_frames: int, at_most: int, rate: int
+) -> None:
+    assert resolve_rate(num_stored, num_frames, at_most) == rate
+
+
+def test_a_view_is_the_models_own_where_nothing_is_asked_for() -> None:
+    view = resolve_view("x3d_xs", DataConfig(), StoredFrames(num_frames=32, side_size=182))
+    assert (view.num_frames, view.sampling_rate, view.side_size, view.crop_size) == (4, 10, 182, 182)
+
+
+def test_what_is_asked_for_replaces_the_models_own() -> None:
+    data = DataConfig(num_frames=8, sampling_rate=1, crop_size=64)
+    view = resolve_view("x3d_xs", data, StoredFrames(num_frames=16, side_size=64))
+    assert (view.num_frames, view.sampling_rate, view.side_size, view.crop_size) == (8, 1, 64, 64)
+
+
+def test_a_crop_larger_than_the_picture_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"larger than data\.side_size"):
+        resolve_view("x3d_xs", DataConfig(side_size=64, crop_size=96), StoredFrames(num_frames=16, side_size=64))

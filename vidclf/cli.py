@@ -1,0 +1,77 @@
+"""The command line. Commands that need more than the library come in through the entry points ``vidclf.commands``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import entry_points
+
+import click
+
+from vidclf.errors import AnnotationError, ConfigError, VidclfError
+
+EXIT_WORK_FAILED = 1
+EXIT_WRONG_REQUEST = 2
+
+
+class Commands(click.Group):
+    """The library's own commands, and those of other packages, imported only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *entry_points(group="vidclf.commands").names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        for entry in entry_points(group="vidclf.commands", name=cmd_name):
+            command = entry.load()
+            assert isinstance(command, click.Command)
+            return command
+        return None
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run a command; an error made for people is one line on stderr and an exit status."""
+        try:
+            super().invoke(ctx)
+        except VidclfError as error:
+            click.echo(f"vidclf: {' '.join(str(error).split())}", err=True)
+            wrong = isinstance(error, (ConfigError, AnnotationError))
+            ctx.exit(EXIT_WRONG_REQUEST if wrong else EXIT_WORK_FAILED)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vidclf")
+def main() -> None:
+    """Video classifiers from annotation lists: ingest, train, compare, predict."""
+
+
+@main.group()
+def dataset() -> None:
+    """Look at datasets."""
+
+
+@dataset.command()
+@click.argument("uri")
+@click.option("--snapshot", default="latest", show_default=True, help="A snapshot_id.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def show(uri: str, snapshot: str, as_json: bool) -> None:
+    """What is in the dataset at URI, as .vidclf/store/datasets/dancing or s3://bucket/prefix/datasets/dancing."""
+    from vidclf.snapshot import read_snapshot
+    from vidclf.storage import Store
+    from vidclf.summary import print_snapshot
+
+    found = read_snapshot(Store(uri), snapshot)
+    if as_json:
+        click.echo(json.dumps({"snapshot_id": found.snapshot_id, "classes": found.classes, **found.stats}, indent=2))
+    else:
+        print_snapshot(found, sys.stdout)
+
+
+@main.command()
+def models() -> None:
+    """The models that can be trained."""
+    from vidclf.models import available_models
+    from vidclf.summary import print_models
+
+    print_models(available_models(), sys.stdout)

@@ -1,0 +1,235 @@
+"""The configuration of every job, as frozen pydantic models: a wrong name or value is refused before anything starts.
+
+A deployment's parameters in ``prefect.yaml``, a file given by ``--config`` and ``--set key=value`` are all this, and
+nothing else. Each group is one flow parameter, so that one group can be replaced alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+
+from vidclf.errors import ConfigError
+from vidclf.sources import Source, parse_source
+
+Split = Literal["train", "val", "test"]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+class Frozen(BaseModel):
+    """Base of all configuration: immutable, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def fingerprint(self, length: int = 12) -> str:
+        """A short hash of the values, the same in every process and version of Python."""
+        return fingerprint(self.model_dump(mode="json"), length)
+
+
+def fingerprint(values: Any, length: int = 12) -> str:
+    """SHA-256 over the canonical JSON of ``values``, as ``length`` hexadecimal digits."""
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:length]
+
+
+class AnnotationsConfig(Frozen):
+    """Which clips there are."""
+
+    path: str = Field(description="annotation file (Kinetics CSV), or a folder of videos by class; any fsspec URI")
+    labels: tuple[str, ...] | None = Field(None, description="keep these labels only")
+    label_contains: str | None = Field(None, description="keep labels that contain this text, as 'dancing' does 15")
+    limit: int | None = Field(None, ge=1, description="keep the first so many annotations: for a try")
+
+
+class ClipProfile(Frozen):
+    """How a clip is cut and encoded. Another profile makes other files, beside the old ones."""
+
+    short_side: int = Field(256, ge=16, le=2160, description="pixels of the shorter side; smaller videos stay as they are")
+    fps: float | None = Field(None, gt=0, le=240, description="constant frame rate; None keeps every frame as it is timed")
+    crf: int = Field(20, ge=0, le=51, description="x264 quality; 0 is lossless, 23 its default")
+    preset: str = Field("veryfast", description="x264 preset")
+    gop: int = Field(30, ge=1, description="largest distance of key frames, in frames: short makes seeking cheap")
+    min_duration: float = Field(0.2, ge=0, description="seconds; what is shorter is too_short")
+
+
+class FramesConfig(Frozen):
+    """Which frames of a clip are stored, as JPEG in Parquet."""
+
+    num_frames: int = Field(32, ge=1, le=4096, description="frames per clip, spread evenly over it")
+    side_size: int = Field(182, ge=16, le=2160, description="pixels of the shorter side; smaller clips stay as they are")
+    quality: int = Field(90, ge=1, le=100, description="JPEG quality")
+
+
+class AugmentConfig(Frozen):
+    """Extra variants of clips, until each class has enough."""
+
+    target_per_class: int = Field(ge=1, description="clips and variants together, per class and split")
+    splits: tuple[Split, ...] = Field(("train",), description="the splits that are filled up")
+    max_variants: int = Field(4, ge=1, description="at most so many variants of one clip")
+    horizontal_flip: bool = Field(True, description="mirror some variants; not where left and right are the label")
+    seed: int = 0
+
+
+class PublishConfig(Frozen):
+    """When the result becomes the data set's latest snapshot."""
+
+    min_ok_share: float = Field(0.5, ge=0, le=1, description="share of labelled clips that must be ok")
+
+
+class ExecutionConfig(Frozen):
+    """How the work is spread. None of it changes the result."""
+
+    num_shards: int | None = Field(None, ge=1, le=100_000, description="fixed when the dataset is created; None: about 1,000 clips each")
+    window: int = Field(2, ge=1, le=64, description="shards in work at a time")
+    part_size: int = Field(32, ge=1, le=10_000, description="clips per Parquet part of frames")
+    max_in_flight: int | None = Field(None, ge=1, description="Ray tasks at a time; None: twice the cluster's CPUs")
+    attempts: int = Field(3, ge=1, le=20, description="tries per clip within one run, for errors that pass")
+    download_timeout: float = Field(600, gt=0, description="seconds per video")
+    transcode_timeout: float = Field(300, gt=0, description="seconds per clip")
+    keep_sources: bool = Field(True, description="keep downloaded videos in the store after the run")
+
+
+class IngestConfig(Frozen):
+    """Everything the flow ``ingest`` needs."""
+
+    store: str | None = Field(None, description="folder or s3://bucket/prefix; None: $VIDCLF_HOME/store")
+    dataset: Identifier = Field(description="name of the dataset: letters, digits, '.', '_' and '-'")
+    annotations: AnnotationsConfig
+    sources: tuple[Annotated[SerializeAsAny[Source], BeforeValidator(parse_source)], ...] = Field(min_length=1)
+    clips: ClipProfile = ClipProfile()
+    frames: FramesConfig = FramesConfig()
+    augment: AugmentConfig | None = None
+    publish: PublishConfig = PublishConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+
+
+class DataConfig(Frozen):
+    """What a model gets to see of a clip."""
+
+    num_frames: int | None = Field(None, ge=1, description="frames per view; None: the model's own")
+    sampling_rate: int | None = Field(None, ge=1, description="distance of two frames of a view, in stored frames; None: the widest that fits, at most the model's own")
+    side_size: int | None = Field(None, ge=16, description="pixels of the shorter side before the crop; None: the model's own")
+    crop_size: int | None = Field(None, ge=16, description="pixels of the square crop; None: the model's own")
+    horizontal_flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring a training clip; 0 where direction is the label")
+    train_split: Split = "train"
+    val_split: Split = "val"
+
+
+class OptimConfig(Frozen):
+    """How the weights are fitted."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(8, ge=1, description="clips per step, over all workers")
+    learning_rate: float = Field(1e-3, gt=0, description="the highest of the one-cycle schedule")
+    weight_decay: float = Field(0.01, ge=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; None: no bound")
+    dropout: float = Field(0.2, ge=0, lt=1, description="before the head")
+
+
+class TrainConfig(Frozen):
+    """Everything the flow ``train`` needs."""
+
+    store: str | None = Field(None, description="folder or s3://bucket/prefix; None: $VIDCLF_HOME/store")
+    dataset: Identifier
+    snapshot: str = Field("latest", description="a snapshot_id, or 'latest'")
+    model: str = Field(description="a name that `vidclf models` lists")
+    weights: Literal["none", "imagenet", "kinetics400"] = Field("none", description="what the backbone starts from")
+    data: DataConfig = DataConfig()
+    optim: OptimConfig = OptimConfig()
+    seed: int = 0
+    num_workers: int = Field(1, ge=1, description="Ray Train workers")
+    cpus_per_worker: int | None = Field(None, ge=1, description="None: all of the smallest node, shared by the workers")
+    use_gpu: bool | None = Field(None, description="None: where the cluster has one")
+    fast_dev_run: bool = Field(False, description="one batch of everything, nothing kept: does it run at all?")
+    experiment: str = Field("vidclf", description="MLflow experiment")
+
+    @model_validator(mode="after")
+    def _model_is_known(self) -> TrainConfig:
+        from vidclf.models import require
+
+        require(self.model)
+        return self
+
+
+class CompareConfig(Frozen):
+    """Everything the flow ``compare`` needs: trainings that share a snapshot, judged on one split."""
+
+    store: str | None = None
+    dataset: Identifier
+    snapshot: str = "latest"
+    approaches: dict[Identifier, dict[str, Any]] = Field(min_length=1, description="name → settings of `train`: model, data, optim, …")
+    split: Split = Field("test", description="held out: no training saw it")
+    num_ensemble_views: int = Field(3, ge=1, description="views per video, spread evenly over it")
+    shuffle_control: bool = Field(False, description="score once more with each video's frames in random order")
+    opposites: tuple[str, str] | None = Field(None, description="two labels that differ by the direction of time alone: told apart, or not, with shuffled frames")
+    seed: int = 0
+    fast_dev_run: bool = False
+    experiment: str = "vidclf"
+
+    def trainings(self) -> dict[str, TrainConfig]:
+        """The approaches as complete training configurations, on this snapshot."""
+        shared = {
+            "store": self.store,
+            "dataset": self.dataset,
+            "snapshot": self.snapshot,
+            "fast_dev_run": self.fast_dev_run,
+            "experiment": self.experiment,
+        }
+        return {
+            name: parse(TrainConfig, {"seed": self.seed, **settings, **shared}, f"approaches.{name}")
+            for name, settings in self.approaches.items()
+        }
+
+    @model_validator(mode="after")
+    def _approaches_are_trainings(self) -> CompareConfig:
+        self.trainings()
+        return self
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def parse(model: type[Config], values: dict[str, Any], where: str = "") -> Config:
+    """Validate ``values``; the first thing that is wrong becomes one line.
+
+    Raises:
+        ConfigError: names the setting, what was given and what is allowed.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_one_line(model, error, where)) from None
+
+
+def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    path = ".".join([*filter(None, [where]), *(str(part) for part in first["loc"])])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        allowed = ", ".join(_fields_at(model, first["loc"][:-1]))
+        return f"setting {path!r} does not exist; there are: {allowed}{more}"
+    if first["type"] == "missing":
+        return f"setting {path!r} is missing{more}"
+    message = re.sub(r"^Value error, ", "", first["msg"])
+    if not path:
+        return message + more
+    return f"setting {path!r} is {first['input']!r}: {message}{more}"
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        nested = [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if _is_model(a)] if field else []
+        if not nested:
+            return []
+        model = nested[0]
+    return sorted(model.model_fields)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

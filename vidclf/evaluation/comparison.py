@@ -1,0 +1,151 @@
+"""Several approaches side by side, judged on the same videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vidclf.evaluation.metrics import Accuracy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Approach:
+    """One row of the comparison."""
+
+    name: str
+    model: str
+    video_top1: Accuracy
+    clip_top1: Accuracy  # of single views, which are not independent: its interval is too narrow
+    parameters: int
+    train_seconds: float
+    inference_ms: float  # the model's time for all views of one video
+    shuffled_top1: Accuracy | None = None  # of videos whose frames were put out of order
+    opposites_top1: Accuracy | None = None  # between the two opposite classes alone
+    opposites_shuffled_top1: Accuracy | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared on what, the best first."""
+
+    dataset: str
+    snapshot_id: str
+    split: str
+    num_ensemble_views: int
+    num_classes: int
+    missing: int  # annotated videos of the split that could not be scored
+    opposites: tuple[str, str] | None  # two classes that differ by the direction of time alone
+    approaches: tuple[Approach, ...]
+
+    @property
+    def chance(self) -> float:
+        """Accuracy (0..1) of guessing among equally frequent classes."""
+        return 1 / self.num_classes
+
+
+def ranked(approaches: Sequence[Approach]) -> tuple[Approach, ...]:
+    """The best first, by video accuracy; the cheaper one of two equals."""
+    return tuple(sorted(approaches, key=lambda a: (-a.video_top1.value, a.inference_ms)))
+
+
+def as_rows(comparison: Comparison) -> list[dict[str, str | float | int]]:
+    """One flat row of plain values per approach, for tables that sort and filter."""
+    rows = []
+    for approach in comparison.approaches:
+        row: dict[str, str | float | int] = {}
+        for name, value in vars(approach).items():
+            if isinstance(value, Accuracy):
+                row |= {name: value.value, f"{name}_n": value.n, f"{name}_low": value.low, f"{name}_high": value.high}
+            elif value is not None:
+                row[name] = value
+        rows.append(row)
+    return rows
+
+
+def cells(comparison: Comparison) -> list[list[str]]:
+    """The table as text, header first; the columns of the controls only where there are some."""
+    header = ["approach", "model", "video top-1", "clip top-1", "parameters", "training", "inference per video"]
+    controlled = any(approach.shuffled_top1 for approach in comparison.approaches)
+    if controlled:
+        header.append("video top-1, frames shuffled")
+    rows = [header]
+    for a in comparison.approaches:
+        row = [a.name, a.model, str(a.video_top1), f"{100 * a.clip_top1.value:.1f} % of {a.clip_top1.n}"]
+        row += [f"{a.parameters / 1e6:.2f} M", f"{a.train_seconds:.0f} s", f"{a.inference_ms:.1f} ms"]
+        rows.append([*row, str(a.shuffled_top1 or "–")] if controlled else row)
+    return rows
+
+
+def caption(comparison: Comparison) -> str:
+    """What the numbers are of."""
+    videos = max(approach.video_top1.n for approach in comparison.approaches)
+    return (
+        f"{comparison.dataset}, snapshot {comparison.snapshot_id}, split {comparison.split}: {videos} videos, "
+        f"{comparison.missing} more are missing; {comparison.num_ensemble_views} views each, centre crop; "
+        f"chance is {100 * comparison.chance:.0f} %"
+    )
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """What the controls say, a sentence per approach."""
+    if comparison.opposites is None:
+        return []
+    first, second = comparison.opposites
+    sentences = []
+    for a in comparison.approaches:
+        if a.opposites_top1 and a.opposites_shuffled_top1:
+            sentences.append(
+                f"{a.name} tells {first} from {second} in {a.opposites_top1}, "
+                f"with the frames shuffled in {a.opposites_shuffled_top1}"
+            )
+    return sentences
+
+
+def markdown(comparison: Comparison) -> str:
+    """Caption, table and remarks."""
+    table = cells(comparison)
+    table.insert(1, ["---"] * len(table[0]))
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    notes = [f"- {sentence}" for sentence in remarks(comparison)]
+    return "\n".join([caption(comparison), "", *lines, "", *notes]) + "\n"
+
+
+def figure(comparison: Comparison) -> Figure:
+    """Bars of video accuracy with 95 % intervals, the shuffled control beside them, and a line at chance.
+
+    Needs no display; save it with ``figure.savefig``.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    approaches = comparison.approaches
+    drawing = Figure(figsize=(max(5.0, 1.8 * len(approaches) + 2), 4), layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.add_subplot()
+    control = [(i, a.shuffled_top1) for i, a in enumerate(approaches) if a.shuffled_top1]
+    width = 0.38 if control else 0.6
+    shift = width / 2 if control else 0.0
+    _bars(axes, [(i - shift, a.video_top1) for i, a in enumerate(approaches)], width, "#3b6ea5", "frames in order")
+    if control:
+        _bars(axes, [(i + shift, accuracy) for i, accuracy in control], width, "#c9c9c9", "frames shuffled")
+    chance = 100 * comparison.chance
+    axes.axhline(chance, color="#a33", linestyle="--", linewidth=1, label=f"chance, {chance:.0f} %")
+    axes.set_xticks(range(len(approaches)), [approach.name for approach in approaches])
+    axes.set_ylim(0, 105)
+    videos = sorted({approach.video_top1.n for approach in approaches})
+    axes.set_ylabel(f"video top-1, % (N={', '.join(map(str, videos))}, 95 % CI)")
+    axes.set_title(f"{comparison.dataset}, {comparison.split}", fontsize="medium")
+    drawing.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    return drawing
+
+
+def _bars(axes: Any, bars: list[tuple[float, Accuracy]], width: float, color: str, label: str) -> None:
+    heights = [100 * accuracy.value for _, accuracy in bars]
+    below = [100 * (accuracy.value - accuracy.low) for _, accuracy in bars]
+    above = [100 * (accuracy.high - accuracy.value) for _, accuracy in bars]
+    places = [place for place, _ in bars]
+    axes.bar(places, heights, width, yerr=[below, above], capsize=3, color=color, label=label)

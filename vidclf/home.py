@@ -1,0 +1,75 @@
+"""Where local things live: ``$VIDCLF_HOME``, by default ``.vidclf`` in the working folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+#: Nothing that runs here reports to anybody: usage statistics and update checks of the libraries, switched off.
+QUIET_LIBRARIES = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def home() -> Path:
+    """``$VIDCLF_HOME`` as an absolute path; not created here."""
+    return Path(os.environ.get("VIDCLF_HOME", ".vidclf")).absolute()
+
+
+def default_store() -> str:
+    """The store used where none is named."""
+    return str(home() / "store")
+
+
+def tracking_uri() -> str:
+    """MLflow's address: ``$MLFLOW_TRACKING_URI``, or a database file in the home."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def silence_libraries() -> None:
+    """Put ``QUIET_LIBRARIES`` into the environment, unless the user decided otherwise there."""
+    for name, value in QUIET_LIBRARIES.items():
+        os.environ.setdefault(name, value)
+
+
+def stack_file() -> Path:
+    """Where the local stack says which services it runs."""
+    return home() / "stack.json"
+
+
+def running_stack() -> dict[str, str]:
+    """The environment of the local stack (``PREFECT_API_URL``, ``MLFLOW_TRACKING_URI``, ``RAY_ADDRESS``, …).
+
+    Empty if none runs, if one of its services is gone, or while it is still being started.
+    """
+    try:
+        stack = json.loads(stack_file().read_text())
+        if any(start_ticks(int(service["pid"])) != service["started"] for service in stack["services"]):
+            return {}
+        return {str(name): str(value) for name, value in stack["environment"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None if it does not run. With the pid, this names a process for good.
+
+    Where there is no ``/proc`` it is 0 for every process that runs.
+    """
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+        return 0
+    try:
+        # proc(5): the second field, in parentheses, may hold anything; state is the first after it, starttime the 20th
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

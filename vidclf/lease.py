@@ -1,0 +1,143 @@
+"""One writer per dataset: a lease on the store, renewed while the holder lives, taken over when it is dead."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from vidclf.errors import ConfigError, StorageError
+from vidclf.storage import Store
+
+LEASE_PATH = "lease.json"
+TTL_SECONDS = 60.0
+RENEW_SECONDS = 15.0
+
+
+class LeaseHeld(ConfigError):
+    """Somebody else works on the dataset."""
+
+
+class LeaseLost(StorageError):
+    """The lease was taken over, so this run must not publish."""
+
+
+class Lease:
+    """A held lease. ``check`` raises once it is no longer ours."""
+
+    def __init__(self, store: Store, run_id: str):
+        self.store = store
+        self.run_id = run_id
+        self._version = ""
+        self._renewed_at = time.monotonic()
+        self._lost: str | None = None
+        self._released = threading.Event()
+
+    def check(self) -> None:
+        """Call before anything that only the holder may do.
+
+        Raises:
+            LeaseLost: it was taken over, or could not be renewed in time.
+        """
+        if self._lost is None and time.monotonic() - self._renewed_at > TTL_SECONDS:
+            self._lost = "it could not be renewed in time"
+        if self._lost:
+            raise LeaseLost(f"the lease on {self.store.uri} was lost: {self._lost}; run again to go on from here")
+
+    def _acquire(self) -> None:
+        found = self.store.read_versioned(LEASE_PATH)
+        if found is None:
+            if not self.store.create(LEASE_PATH, self._content()):
+                raise LeaseHeld(f"another run took the dataset {self.store.uri} in this moment")
+        else:
+            holder = json.loads(found[0])
+            if not _is_dead(holder):
+                raise LeaseHeld(
+                    f"run {holder['run_id']} on {holder['host']} (process {holder['pid']}) works on {self.store.uri}; "
+                    f"wait for it, or until {max(0, holder['expires_at'] - time.time()):.0f} s after it died"
+                )
+            if not self.store.replace(LEASE_PATH, self._content(), found[1]):
+                raise LeaseHeld(f"another run took the dataset {self.store.uri} in this moment")
+        self._remember_version()
+
+    def _renew_until_released(self) -> None:
+        while not self._released.wait(RENEW_SECONDS):
+            try:
+                if not self.store.replace(LEASE_PATH, self._content(), self._version):
+                    self._lost = "another run took it over"
+                    return
+                self._remember_version()
+            except StorageError:
+                continue  # the store may come back before the lease expires; check() knows when it is too late
+
+    def _release(self, renewer: threading.Thread) -> None:
+        self._released.set()
+        renewer.join()
+        if self._lost is None:
+            self.store.delete(LEASE_PATH)
+
+    def _content(self) -> bytes:
+        holder = {
+            "run_id": self.run_id,
+            "host": socket.gethostname(),
+            "boot_id": _boot_id(),
+            "pid": os.getpid(),
+            "started": _process_start(os.getpid()),
+            "expires_at": time.time() + TTL_SECONDS,
+        }
+        return json.dumps(holder).encode()
+
+    def _remember_version(self) -> None:
+        found = self.store.read_versioned(LEASE_PATH)
+        if found is None or json.loads(found[0])["run_id"] != self.run_id:
+            self._lost = "another run took it over"
+            return
+        self._version = found[1]
+        self._renewed_at = time.monotonic()
+
+
+@contextlib.contextmanager
+def hold(store: Store, run_id: str) -> Iterator[Lease]:
+    """Hold the dataset's lease for the length of a ``with`` block.
+
+    Raises:
+        LeaseHeld: a living run has it; the message says which.
+    """
+    lease = Lease(store, run_id)
+    lease._acquire()
+    renewer = threading.Thread(target=lease._renew_until_released, name="lease", daemon=True)
+    renewer.start()
+    try:
+        yield lease
+    finally:
+        lease._release(renewer)
+
+
+def _is_dead(holder: dict[str, object]) -> bool:
+    """Expired, or a process of this boot of this machine that is no longer there."""
+    if float(str(holder["expires_at"])) < time.time():
+        return True
+    if holder["boot_id"] != _boot_id() or not holder["boot_id"]:
+        return False
+    return _process_start(int(str(holder["pid"]))) != holder["started"]
+
+
+def _boot_id() -> str:
+    path = Path("/proc/sys/kernel/random/boot_id")  # Linux; elsewhere only the expiry counts
+    boot = path.read_text().strip() if path.exists() else ""
+    return f"{socket.gethostname()}:{boot}" if boot else ""
+
+
+def _process_start(pid: int) -> str | None:
+    """When the process began, in clock ticks since boot: tells it from a later one with the same number."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rsplit(")", 1)[1].split()
+    return None if fields[0] == "Z" else fields[19]

@@ -1,0 +1,139 @@
+"""Snapshots: the immutable manifest of a dataset, published whole. ``latest.json`` names the one to use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vidclf.clips import MANIFEST, SCHEMA_VERSION
+from vidclf.errors import ConfigError, StorageError
+from vidclf.storage import Store
+
+LATEST = "latest.json"
+
+#: What two equal datasets may differ in: where things lie, and how an error was worded.
+NOT_IDENTITY = {"error_message", "clip_path", "frames_path", "frames_row", "variants_path", "variants_row"}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A manifest and what belongs to it."""
+
+    snapshot_id: str
+    clips: pa.Table  # vidclf.clips.MANIFEST, one row per annotation
+    classes: list[str]  # index = label_id
+    stats: dict[str, Any]
+    made_by: dict[str, Any]  # the settings of the stages that made it, and their recipes
+
+
+def dataset_store(store: str, dataset: str) -> Store:
+    """The part of a store that belongs to one dataset."""
+    return Store(store).at(f"datasets/{dataset}")
+
+
+def snapshot_id_of(clips: pa.Table, recipes: dict[str, str]) -> str:
+    """A hash of the rows in canonical order, without messages and locations, and of the recipes that made them."""
+    columns = [name for name in MANIFEST.names if name not in NOT_IDENTITY]
+    rows = clips.select(columns).sort_by([("annotation_id", "ascending")]).to_pylist()
+    digest = hashlib.sha256(json.dumps({"schema": SCHEMA_VERSION, **recipes}, sort_keys=True).encode())
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()[:16]
+
+
+def statistics(clips: pa.Table) -> dict[str, Any]:
+    """Counts that people ask for first: by status, by kind of error, by class and split."""
+    rows = clips.select(["status", "error_kind", "label", "split", "num_variants", "duration"]).to_pylist()
+    by_class: dict[str, Counter[str]] = {}
+    for row in rows:
+        if row["status"] == "ok":
+            by_class.setdefault(row["label"], Counter())[row["split"]] += 1
+    return {
+        "annotations": len(rows),
+        "status": dict(sorted(Counter(row["status"] for row in rows).items())),
+        "errors": dict(sorted(Counter(row["error_kind"] for row in rows if row["error_kind"]).items())),
+        "ok_by_class": {label: dict(sorted(counts.items())) for label, counts in sorted(by_class.items())},
+        "variants": sum(row["num_variants"] or 0 for row in rows),
+        "seconds": round(sum(row["duration"] or 0.0 for row in rows), 3),
+    }
+
+
+def extend_classes(known: list[str], labels: set[str]) -> list[str]:
+    """``known`` with the new labels behind, sorted: an id that was given never changes."""
+    return known + sorted(labels - set(known))
+
+
+def write_snapshot(store: Store, clips: pa.Table, classes: list[str], made_by: dict[str, Any]) -> Snapshot:
+    """Write a snapshot's files; nobody sees it before ``point_latest_at``. Writing the same again changes nothing."""
+    snapshot = Snapshot(snapshot_id_of(clips, made_by["recipes"]), clips, classes, statistics(clips), made_by)
+    folder = f"snapshots/{snapshot.snapshot_id}"
+    if not store.exists(f"{folder}/stats.json"):  # written last, so it stands for the whole
+        store.write_table(f"{folder}/clips.parquet", clips, compression="zstd")
+        store.write_json(f"{folder}/classes.json", classes)
+        store.write_json(f"{folder}/made_by.json", made_by)
+        store.write_json(f"{folder}/stats.json", snapshot.stats)
+    return snapshot
+
+
+def point_latest_at(store: Store, snapshot: Snapshot, run_id: str) -> None:
+    """Make ``snapshot`` the dataset's latest, atomically.
+
+    Raises:
+        StorageError: somebody else published in between.
+    """
+    found = store.read_versioned(LATEST)
+    if found and json.loads(found[0])["snapshot_id"] == snapshot.snapshot_id:
+        return
+    latest = {
+        "snapshot_id": snapshot.snapshot_id,
+        "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run_id": run_id,
+        "previous": json.loads(found[0])["snapshot_id"] if found else None,
+    }
+    if not store.replace(LATEST, json.dumps(latest, indent=2).encode(), found[1] if found else None):
+        raise StorageError(f"{store.uri}: somebody else published in this moment; run again")
+
+
+def latest_id(store: Store) -> str | None:
+    """The id that ``latest.json`` names; None before the first publish."""
+    found = store.read_versioned(LATEST)
+    return str(json.loads(found[0])["snapshot_id"]) if found else None
+
+
+def read_snapshot(store: Store, snapshot_id: str = "latest") -> Snapshot:
+    """Read a published snapshot.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if snapshot_id == "latest":
+        named = latest_id(store)
+        if named is None:
+            raise ConfigError(f"dataset {store.uri} has no snapshot yet: run an ingest first")
+        snapshot_id = named
+    folder = f"snapshots/{snapshot_id}"
+    if not store.exists(f"{folder}/stats.json"):
+        raise ConfigError(f"dataset {store.uri} has no snapshot {snapshot_id!r}")
+    return Snapshot(
+        snapshot_id,
+        store.read_table(f"{folder}/clips.parquet").cast(MANIFEST),
+        store.read_json(f"{folder}/classes.json"),
+        store.read_json(f"{folder}/stats.json"),
+        store.read_json(f"{folder}/made_by.json"),
+    )
+
+
+def ok_share(clips: pa.Table) -> float:
+    """The share of the labelled annotations that became clips; 1 where there are none."""
+    status = clips["status"]
+    ok = pc.sum(pc.equal(status, "ok")).as_py() or 0
+    labelled = len(clips) - (pc.sum(pc.equal(status, "unlabelled")).as_py() or 0)
+    return ok / labelled if labelled else 1.0

@@ -1,0 +1,36 @@
+"""Videos that already lie in a folder or a bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from pydantic import Field
+
+from vidclf.errors import Gone, StorageError, Unreachable
+from vidclf.sources import Source, register
+from vidclf.storage import Store
+
+EXTENSIONS = ("", ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".gif")
+
+
+@register("folder")
+class Folder(Source):
+    """``{path}/{source_id}``, with or without a video's extension."""
+
+    path: str = Field(description="folder, or any fsspec URI such as s3://bucket/videos")
+
+    def fetch(self, source_id: str, into: Path) -> Path:
+        """See ``Source.fetch``. An id that climbs out of the folder is ``Gone``."""
+        if PurePosixPath(source_id).is_absolute() or ".." in PurePosixPath(source_id).parts:
+            raise Gone(f"{source_id!r} lies outside of {self.path}")
+        store = Store(self.path)
+        try:
+            for extension in EXTENSIONS:
+                name = source_id + extension
+                if store.fs.isfile(store.full(name)):
+                    local = into / f"video{PurePosixPath(name).suffix.lower()}"
+                    store.get_file(name, local)
+                    return local
+        except StorageError as error:
+            raise Unreachable(str(error)) from error
+        raise Gone(f"there is no video {source_id!r} in {self.path}")

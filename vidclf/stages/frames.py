@@ -1,0 +1,82 @@
+"""Frames: the clips of one part become rows of one Parquet file, JPEG, one row group each."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vidclf.clips import FRAMES
+from vidclf.config import FramesConfig
+from vidclf.errors import ClipError
+from vidclf.ledger import Entry
+from vidclf.media.frames import encode_jpeg, read_frames
+from vidclf.storage import Store
+
+STAGE = "frames"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One part: some clips of one shard."""
+
+    store: Store
+    key: str  # part_id
+    recipe: str
+    clips: tuple[tuple[str, str], ...]  # (clip_id, path relative to the dataset)
+    frames: FramesConfig
+
+
+def part_id(shard: int, clip_ids: Iterable[str]) -> str:
+    """A part is named after what is in it: doing it again writes the same file, other contents another one."""
+    return f"{shard:05d}-{hashlib.sha256('/'.join(clip_ids).encode()).hexdigest()[:12]}"
+
+
+def do(job: Job) -> list[Entry]:
+    """Decode each clip and write the part; a clip that cannot be decoded becomes a failed entry and takes no row.
+
+    Raises:
+        StorageError: the store failed.
+    """
+    path = f"frames/{job.recipe}/{job.key}.parquet"
+    entries, rows = [], []
+    with tempfile.TemporaryDirectory(prefix="vidclf-") as folder:
+        for clip_id, clip_path in job.clips:
+            try:
+                with job.store.local_copy(clip_path, Path(folder)) as clip:
+                    rows.append(_row(clip_id, clip, job.frames))
+            except ClipError as error:
+                failed = Entry(clip_id, STAGE, job.recipe, "failed", error.kind, str(error))
+                entries.append(failed)
+                continue
+            entries.append(Entry(clip_id, STAGE, job.recipe, path=path, row=len(rows) - 1, num_frames=job.frames.num_frames))
+    if rows:
+        write_part(job.store, path, rows)
+    return entries
+
+
+def write_part(store: Store, path: str, rows: list[dict[str, Any]]) -> None:
+    """Write rows of ``vidclf.clips.FRAMES`` as one file, a row group each, uncompressed: one ranged read gets one clip."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, FRAMES, compression="none", use_dictionary=False) as writer:
+        for row in rows:
+            writer.write_table(pa.Table.from_pylist([row], schema=FRAMES), row_group_size=1)
+    store.write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def _row(clip_id: str, clip: Path, config: FramesConfig) -> dict[str, Any]:
+    frames, timestamps = read_frames(clip, config.num_frames, config.side_size)
+    return {
+        "clip_id": clip_id,
+        "variant": 0,
+        "frames": [encode_jpeg(frame, config.quality) for frame in frames],
+        "timestamps": timestamps.tolist(),
+        "width": frames.shape[2],
+        "height": frames.shape[1],
+    }

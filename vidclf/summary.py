@@ -1,0 +1,71 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from vidclf.evaluation import comparison
+from vidclf.evaluation.comparison import Comparison
+from vidclf.models import ModelSpec
+from vidclf.models.checkpoint import read_card
+from vidclf.snapshot import Snapshot
+
+SPLIT_ORDER = ("train", "val", "test")
+
+
+def print_snapshot(snapshot: Snapshot, to: TextIO) -> None:
+    """Counts by class and split, and failures by kind."""
+    console = Console(file=to)
+    stats = snapshot.stats
+    states = ", ".join(f"{number} {status}" for status, number in stats["status"].items())
+    console.print(f"snapshot {snapshot.snapshot_id}: {stats['annotations']} annotations ({states}), {stats['seconds'] / 60:.1f} min of video")
+    table = Table("label_id", "label", *SPLIT_ORDER)
+    for number, label in enumerate(snapshot.classes):
+        counts = stats["ok_by_class"].get(label, {})
+        table.add_row(str(number), label, *(str(counts.get(split, 0)) for split in SPLIT_ORDER))
+    console.print(table)
+    if stats["variants"]:
+        console.print(f"{stats['variants']} augmented variants")
+    if stats["errors"]:
+        console.print("failed: " + ", ".join(f"{number} {kind}" for kind, number in stats["errors"].items()))
+
+
+def print_checkpoint(uri: str, to: TextIO) -> None:
+    """What a training came to."""
+    card = read_card(uri)
+    console = Console(file=to)
+    console.print(f"{card.model} on snapshot {card.snapshot_id}, {len(card.classes)} classes")
+    results = card.results
+    console.print(
+        f"{results['epoch']:.0f} epochs in {results['train_seconds']:.0f} s: validation accuracy {results['val_top1']:.1%} "
+        f"of {results['val_videos']:.0f} videos, loss {results['val_loss']:.3f}"
+    )
+    console.print(f"checkpoint: {uri}", soft_wrap=True)
+
+
+def print_comparison(compared: Comparison, to: TextIO) -> None:
+    """The table of a comparison, its caption and its remarks."""
+    console = Console(file=to)
+    header, *rows = comparison.cells(compared)
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    console.print(comparison.caption(compared))
+    for sentence in comparison.remarks(compared):
+        console.print(f"- {sentence}")
+
+
+def print_models(models: Sequence[ModelSpec], to: TextIO) -> None:
+    """The models, with what each is fed and can start from."""
+    table = Table("model", "what", "frames × rate", "crop", "weights", "Kinetics-400 top-1 / top-5")
+    for model in models:
+        fed = model.defaults
+        published = f"{model.top1} / {model.top5}" if model.top1 else "–"
+        weights = ", ".join(("none", *model.weights))
+        table.add_row(model.name, model.summary, f"{fed.num_frames} × {fed.sampling_rate}", str(fed.crop_size), weights, published)
+    Console(file=to).print(table)

@@ -1,0 +1,159 @@
+"""MLflow: runs, what is logged to them, and models as MLflow models. The only package that imports it."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.exceptions import MlflowException
+
+from vidclf.errors import VidclfError
+from vidclf.home import home, tracking_uri
+from vidclf.snapshot import Snapshot
+from vidclf.storage import Store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WORK_TAG = "vidclf.work"
+
+
+class TrackingError(VidclfError):
+    """MLflow cannot be reached, or refused."""
+
+    kind = "tracking"
+
+
+def client() -> mlflow.MlflowClient:
+    """A client of the tracking server, or of the database file in the home.
+
+    Raises:
+        TrackingError: it does not answer.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    uri = tracking_uri()
+    if uri.startswith("sqlite"):
+        home().mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(uri)
+    try:
+        return mlflow.MlflowClient(uri)
+    except MlflowException as error:
+        raise TrackingError(f"MLflow at {uri}: {error}") from error
+
+
+def open_run(experiment: str, name: str, params: Mapping[str, Any], snapshot: Snapshot, dataset: str, store: str) -> str:
+    """The run of this name in the experiment: an old one that is not finished is gone on with.
+
+    The parameters and the snapshot, as dataset input, are logged with it.
+
+    Returns:
+        The run's id.
+    """
+    mlflow_client = client()
+    experiment_id = _experiment_id(mlflow_client, experiment)
+    found = mlflow_client.search_runs(
+        [experiment_id], f"tags.`{WORK_TAG}` = '{name}' and attributes.status != 'FINISHED'", max_results=1
+    )
+    if found:
+        run_id = str(found[0].info.run_id)
+        mlflow_client.update_run(run_id, status="RUNNING")
+        return run_id
+    tags = {WORK_TAG: name, "snapshot_id": snapshot.snapshot_id, "dataset": dataset}
+    run_id = str(mlflow_client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
+    for key, value in flattened(params).items():
+        mlflow_client.log_param(run_id, key, value)
+    stored = f"{store}/datasets/{dataset}/snapshots/{snapshot.snapshot_id}"
+    used = Dataset(
+        name=dataset,
+        digest=snapshot.snapshot_id,
+        source_type="vidclf",
+        source=json.dumps({"uri": stored}),
+        profile=json.dumps({key: snapshot.stats[key] for key in ("annotations", "status", "variants", "seconds")}),
+    )
+    mlflow_client.log_inputs(run_id, datasets=[DatasetInput(used, [InputTag("mlflow.data.context", "training")])])
+    mlflow_client.log_dict(run_id, {"classes": snapshot.classes}, "classes.json")
+    return run_id
+
+
+def find_finished(experiment: str, name: str) -> str | None:
+    """The id of the finished run of this name, if there is one."""
+    mlflow_client = client()
+    found = mlflow_client.search_runs(
+        [_experiment_id(mlflow_client, experiment)],
+        f"tags.`{WORK_TAG}` = '{name}' and attributes.status = 'FINISHED'",
+        max_results=1,
+    )
+    return str(found[0].info.run_id) if found else None
+
+
+def log_metrics(run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+    mlflow_client = client()
+    for key, value in metrics.items():
+        mlflow_client.log_metric(run_id, key, value, step=step)
+
+
+def log_figure(run_id: str, figure: Figure, path: str) -> None:
+    client().log_figure(run_id, figure, path)
+
+
+def log_table(run_id: str, rows: Sequence[Mapping[str, Any]], path: str) -> None:
+    """Rows of plain values, as a table that MLflow shows and filters."""
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    client().log_table(run_id, columns, path)
+
+
+def log_text(run_id: str, text: str, path: str) -> None:
+    client().log_text(run_id, text, path)
+
+
+def finish(run_id: str, status: str = "FINISHED") -> None:
+    client().set_terminated(run_id, status)
+
+
+def log_model(run_id: str, checkpoint: Store) -> str:
+    """Log a finished checkpoint as an MLflow model that takes paths of videos and answers labels; its URI."""
+    from vidclf.tracking.pyfunc import VideoLabels
+
+    client()
+    with tempfile.TemporaryDirectory(prefix="vidclf-") as folder:
+        local = Path(folder) / "checkpoint"
+        local.mkdir()
+        for path in ("model.json", "model.safetensors"):
+            checkpoint.get_file(path, local / path)
+        with mlflow.start_run(run_id=run_id):
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=VideoLabels(),
+                artifacts={"checkpoint": str(local)},
+                pip_requirements=["vidclf"],
+                input_example=None,
+            )
+    return str(logged.model_uri)
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"optim": {"epochs": 8}}`` → ``{"optim.epochs": 8}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _experiment_id(mlflow_client: mlflow.MlflowClient, name: str) -> str:
+    try:
+        found = mlflow_client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        artifacts = (home() / "mlartifacts").as_uri() if tracking_uri().startswith("sqlite") else None
+        return str(mlflow_client.create_experiment(name, artifact_location=f"{artifacts}/{name}" if artifacts else None))
+    except MlflowException as error:
+        raise TrackingError(f"MLflow at {tracking_uri()}: {error}") from error

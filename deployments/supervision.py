@@ -15,7 +15,7 @@ import psutil
 from deployments.errors import StackError
 from deployments.probes import HOST
 from deployments.services import MARKER, Service
-from vidclf.home import start_ticks
+from vidclf.processes import start_ticks
 
 GRACE_SECONDS = 10.0
 PORT_SECONDS = 5.0

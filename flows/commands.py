@@ -22,7 +22,9 @@ console = Console(stderr=True)
 
 @click.command()
 @click.argument("deployment")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace one setting: clips.short_side=128.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace one setting: clips.short_side=128."
+)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file with settings to replace.")
 def run(deployment: str, settings: tuple[str, ...], config_file: Path | None) -> None:
     """Run a DEPLOYMENT of ./prefect.yaml, as ingest/demo, in this process: no server, worker or cluster needed."""
@@ -51,7 +53,9 @@ def _run(jobs: list[Job]) -> list[Any]:
         with console.status("starting a Prefect server"):
             stack.enter_context(prefect_server())
         with console.status("starting Ray"):
-            cluster = importlib.import_module("tasks.cluster")  # only now: Prefect and Ray read their settings on import
+            cluster = importlib.import_module(
+                "tasks.cluster"
+            )  # only now: Prefect and Ray read their settings on import
             display = importlib.import_module("flows.display")
             flows = [getattr(importlib.import_module(f"flows.{job.flow}"), job.flow) for job in jobs]
             stack.enter_context(cluster.cluster())

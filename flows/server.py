@@ -51,9 +51,12 @@ def prefect_server() -> Iterator[str]:
     port = free_port()
     log = folder / "server.log"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("ab") as sink, subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, preexec_fn=die_with_parent
-    ) as process:
+    with (
+        log.open("ab") as sink,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, preexec_fn=die_with_parent
+        ) as process,
+    ):
         try:
             address = f"http://127.0.0.1:{port}/api"
             _wait_until_healthy(address, process, log)
@@ -78,7 +81,10 @@ def free_port() -> int:
 def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{address}/health", timeout=5):
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            urllib.request.urlopen(f"{address}/health", timeout=5),
+        ):
             return
         time.sleep(0.2)
     process.kill()

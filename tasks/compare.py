@@ -38,7 +38,17 @@ def judge_models(config: CompareConfig, model_uris: Mapping[str, str]) -> list[Q
     store = Store(config.store or default_store()).uri
     snapshot = read_snapshot(dataset_store(store, config.dataset), config.snapshot)
     questions = [
-        Question(name, uri, store, config.dataset, snapshot.snapshot_id, config.split, config.num_ensemble_views, order, config.seed)
+        Question(
+            name,
+            uri,
+            store,
+            config.dataset,
+            snapshot.snapshot_id,
+            config.split,
+            config.num_ensemble_views,
+            order,
+            config.seed,
+        )
         for name, uri in model_uris.items()
         for order in (("stored", "shuffled") if config.shuffle_control else ("stored",))
     ]
@@ -70,7 +80,9 @@ def publish_comparison(config: CompareConfig, questions: list[Question]) -> Comp
         approaches=comparison.ranked(approaches),
     )
     text = comparison.markdown(compared)
-    create_markdown_artifact(key=f"comparison-{config.dataset}".lower().replace("_", "-").replace(".", "-"), markdown=text)
+    create_markdown_artifact(
+        key=f"comparison-{config.dataset}".lower().replace("_", "-").replace(".", "-"), markdown=text
+    )
     name = f"compare-{config.dataset}-{config.split}"
     params = config.model_dump(mode="json", exclude={"store"})
     run_id = tracking.open_run(config.experiment, name, params, snapshot, config.dataset, stored[0].store)

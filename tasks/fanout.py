@@ -191,7 +191,9 @@ class _Loop(Generic[Job, Value]):
             return
         except (ray_errors.NodeDiedError, ray_errors.WorkerCrashedError, ray_errors.OutOfMemoryError) as error:
             if isinstance(error, ray_errors.NodeDiedError) or attempt.nodes - _living_nodes():
-                self.again.append(_Try(attempt.job, attempt.attempt))  # the machine died, which says nothing of the clip
+                self.again.append(
+                    _Try(attempt.job, attempt.attempt)
+                )  # the machine died, which says nothing of the clip
                 return
             what = "ran out of memory" if isinstance(error, ray_errors.OutOfMemoryError) else "died"
             crash = Crashed(f"the process that worked on it {what}")

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import ray
 
-
 RATE_SECONDS = 20.0  # a rate is of the last so many
 
 

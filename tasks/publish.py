@@ -14,7 +14,7 @@ from tasks.augment import has_enough, shares_of
 from tasks.run import IngestRun
 from vidclf.clips import MANIFEST, Annotation
 from vidclf.errors import AnnotationError, VidclfError
-from vidclf.ledger import Entry, read_stage
+from vidclf.ledger import read_stage
 from vidclf.snapshot import (
     Snapshot,
     extend_classes,
@@ -117,7 +117,10 @@ class _Accounts:
             "clip_path": made.path,
             "frames_path": stored.path,
             "frames_row": stored.row,
-            **{name: getattr(made, name) for name in ("sha256", "bytes", "width", "height", "fps", "duration", "num_frames")},
+            **{
+                name: getattr(made, name)
+                for name in ("sha256", "bytes", "width", "height", "fps", "duration", "num_frames")
+            },
             **self._variants(clip_id),
         }
 
@@ -139,7 +142,12 @@ def _show_failures(run: IngestRun, snapshot: Snapshot) -> None:
     for row in rows:
         first.setdefault(row["error_kind"], row)
     table = [
-        {"kind": kind, "clips": number, "for example": first[kind]["annotation_id"], "message": first[kind]["error_message"]}
+        {
+            "kind": kind,
+            "clips": number,
+            "for example": first[kind]["annotation_id"],
+            "message": first[kind]["error_message"],
+        }
         for kind, number in kinds.most_common()
     ]
     create_table_artifact(

@@ -66,7 +66,11 @@ def scaling_of(work: TrainingWork) -> ScalingConfig:
     available = int(ray.cluster_resources().get("CPU", 0))
     if cpus * config.num_workers > available:
         raise ConfigError(f"num_workers is {config.num_workers}, {cpus} CPUs each, and the cluster has {available}")
-    return ScalingConfig(num_workers=config.num_workers, use_gpu=use_gpu, resources_per_worker={"CPU": cpus, **({"GPU": 1} if use_gpu else {})})
+    return ScalingConfig(
+        num_workers=config.num_workers,
+        use_gpu=use_gpu,
+        resources_per_worker={"CPU": cpus, **({"GPU": 1} if use_gpu else {})},
+    )
 
 
 def train_worker(given: dict[str, Any]) -> None:
@@ -143,7 +147,10 @@ def _storage(store: Store) -> dict[str, Any]:
         return {"storage_path": store.full("training")}
     import pyarrow.fs
 
-    return {"storage_path": store.full("training"), "storage_filesystem": pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(store.fs))}
+    return {
+        "storage_path": store.full("training"),
+        "storage_filesystem": pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(store.fs)),
+    }
 
 
 def explained(error: BaseException) -> VidclfError:

@@ -69,7 +69,9 @@ class IngestRun:
         self.store.create(DATASET, json.dumps(created, indent=2).encode())
         dataset = self.store.read_json(DATASET)
         if dataset["schema_version"] > SCHEMA_VERSION:
-            raise ConfigError(f"dataset {self.store.uri} was made by a newer vidclf (schema {dataset['schema_version']})")
+            raise ConfigError(
+                f"dataset {self.store.uri} was made by a newer vidclf (schema {dataset['schema_version']})"
+            )
         if wanted is not None and wanted != dataset["num_shards"]:
             raise ConfigError(
                 f"execution.num_shards is {wanted}, but dataset {self.store.uri} was created with "

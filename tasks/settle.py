@@ -74,7 +74,9 @@ def _settle(
             run.lease.check()
             entries = entries_of(settled)
             for entry in entries:
-                ledger.append(replace(entry, attempts=settled.attempts, seconds=round(settled.seconds / len(entries), 4)))
+                ledger.append(
+                    replace(entry, attempts=settled.attempts, seconds=round(settled.seconds / len(entries), 4))
+                )
             bad = sum(not entry.ok for entry in entries)
             done, failed = done + len(entries), failed + bad
             board.advance(stage, len(entries), bad)

@@ -36,6 +36,9 @@ def fit_model(work: TrainingWork) -> str:
         TrainingFailed: it did not end; run again to go on from its last epoch.
     """
     store, config = Store(work.store), work.config
+    if config.fast_dev_run:  # the try before this one
+        store.delete_folder(work.model_path)
+        store.delete_folder(work.training_path)
     done = checkpoint.exists(store, work.model_path)
     if done and tracking.find_finished(config.experiment, work.name):
         board.put(f"train {config.model}", 1, 1, "finished before")

@@ -48,8 +48,12 @@ class AnnotationsConfig(Frozen):
 class ClipProfile(Frozen):
     """How a clip is cut and encoded. Another profile makes other files, beside the old ones."""
 
-    short_side: int = Field(256, ge=16, le=2160, description="pixels of the shorter side; smaller videos stay as they are")
-    fps: float | None = Field(None, gt=0, le=240, description="constant frame rate; None keeps every frame as it is timed")
+    short_side: int = Field(
+        256, ge=16, le=2160, description="pixels of the shorter side; smaller videos stay as they are"
+    )
+    fps: float | None = Field(
+        None, gt=0, le=240, description="constant frame rate; None keeps every frame as it is timed"
+    )
     crf: int = Field(20, ge=0, le=51, description="x264 quality; 0 is lossless, 23 its default")
     preset: str = Field("veryfast", description="x264 preset")
     gop: int = Field(30, ge=1, description="largest distance of key frames, in frames: short makes seeking cheap")
@@ -60,7 +64,9 @@ class FramesConfig(Frozen):
     """Which frames of a clip are stored, as JPEG in Parquet."""
 
     num_frames: int = Field(32, ge=1, le=4096, description="frames per clip, spread evenly over it")
-    side_size: int = Field(182, ge=16, le=2160, description="pixels of the shorter side; smaller clips stay as they are")
+    side_size: int = Field(
+        182, ge=16, le=2160, description="pixels of the shorter side; smaller clips stay as they are"
+    )
     quality: int = Field(90, ge=1, le=100, description="JPEG quality")
 
 
@@ -83,7 +89,9 @@ class PublishConfig(Frozen):
 class ExecutionConfig(Frozen):
     """How the work is spread. None of it changes the result."""
 
-    num_shards: int | None = Field(None, ge=1, le=100_000, description="fixed when the dataset is created; None: about 1,000 clips each")
+    num_shards: int | None = Field(
+        None, ge=1, le=100_000, description="fixed when the dataset is created; None: about 1,000 clips each"
+    )
     window: int = Field(2, ge=1, le=64, description="shards in work at a time")
     part_size: int = Field(32, ge=1, le=10_000, description="clips per Parquet part of frames")
     max_in_flight: int | None = Field(None, ge=1, description="Ray tasks at a time; None: twice the cluster's CPUs")
@@ -111,10 +119,18 @@ class DataConfig(Frozen):
     """What a model gets to see of a clip."""
 
     num_frames: int | None = Field(None, ge=1, description="frames per view; None: the model's own")
-    sampling_rate: int | None = Field(None, ge=1, description="distance of two frames of a view, in stored frames; None: the widest that fits, at most the model's own")
-    side_size: int | None = Field(None, ge=16, description="pixels of the shorter side before the crop; None: the model's own")
+    sampling_rate: int | None = Field(
+        None,
+        ge=1,
+        description="distance of two frames of a view, in stored frames; None: the widest that fits, at most the model's own",
+    )
+    side_size: int | None = Field(
+        None, ge=16, description="pixels of the shorter side before the crop; None: the model's own"
+    )
     crop_size: int | None = Field(None, ge=16, description="pixels of the square crop; None: the model's own")
-    horizontal_flip: float = Field(0.5, ge=0, le=1, description="probability of mirroring a training clip; 0 where direction is the label")
+    horizontal_flip: float = Field(
+        0.5, ge=0, le=1, description="probability of mirroring a training clip; 0 where direction is the label"
+    )
     train_split: Split = "train"
     val_split: Split = "val"
 
@@ -162,11 +178,16 @@ class CompareConfig(Frozen):
     store: str | None = None
     dataset: Identifier
     snapshot: str = "latest"
-    approaches: dict[Identifier, dict[str, Any]] = Field(min_length=1, description="name → settings of `train`: model, data, optim, …")
+    approaches: dict[Identifier, dict[str, Any]] = Field(
+        min_length=1, description="name → settings of `train`: model, data, optim, …"
+    )
     split: Split = Field("test", description="held out: no training saw it")
     num_ensemble_views: int = Field(3, ge=1, description="views per video, spread evenly over it")
     shuffle_control: bool = Field(False, description="score once more with each video's frames in random order")
-    opposites: tuple[str, str] | None = Field(None, description="two labels that differ by the direction of time alone: told apart, or not, with shuffled frames")
+    opposites: tuple[str, str] | None = Field(
+        None,
+        description="two labels that differ by the direction of time alone: told apart, or not, with shuffled frames",
+    )
     seed: int = 0
     fast_dev_run: bool = False
     experiment: str = "vidclf"
@@ -224,7 +245,9 @@ def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str
 def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     for part in loc:
         field = model.model_fields.get(str(part))
-        nested = [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if _is_model(a)] if field else []
+        nested = (
+            [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if _is_model(a)] if field else []
+        )
         if not nested:
             return []
         model = nested[0]

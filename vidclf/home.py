@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from vidclf.processes import start_ticks
+
 #: Nothing that runs here reports to anybody: usage statistics and update checks of the libraries, switched off.
 QUIET_LIBRARIES = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -54,22 +56,3 @@ def running_stack() -> dict[str, str]:
         return {str(name): str(value) for name, value in stack["environment"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None if it does not run. With the pid, this names a process for good.
-
-    Where there is no ``/proc`` it is 0 for every process that runs.
-    """
-    if not Path("/proc/self/stat").exists():
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return None
-        return 0
-    try:
-        # proc(5): the second field, in parentheses, may hold anything; state is the first after it, starttime the 20th
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vidclf.errors import ConfigError, StorageError
+from vidclf.processes import start_ticks
 from vidclf.storage import Store
 
 LEASE_PATH = "lease.json"
@@ -87,7 +88,7 @@ class Lease:
             "host": socket.gethostname(),
             "boot_id": _boot_id(),
             "pid": os.getpid(),
-            "started": _process_start(os.getpid()),
+            "started": start_ticks(os.getpid()),
             "expires_at": time.time() + TTL_SECONDS,
         }
         return json.dumps(holder).encode()
@@ -124,20 +125,10 @@ def _is_dead(holder: dict[str, object]) -> bool:
         return True
     if holder["boot_id"] != _boot_id() or not holder["boot_id"]:
         return False
-    return _process_start(int(str(holder["pid"]))) != holder["started"]
+    return start_ticks(int(str(holder["pid"]))) != holder["started"]
 
 
 def _boot_id() -> str:
     path = Path("/proc/sys/kernel/random/boot_id")  # Linux; elsewhere only the expiry counts
     boot = path.read_text().strip() if path.exists() else ""
     return f"{socket.gethostname()}:{boot}" if boot else ""
-
-
-def _process_start(pid: int) -> str | None:
-    """When the process began, in clock ticks since boot: tells it from a later one with the same number."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = stat.rsplit(")", 1)[1].split()
-    return None if fields[0] == "Z" else fields[19]

@@ -1,10 +1,12 @@
-"""Child processes that never outlive us."""
+"""Processes: children that never outlive us, and whether one still runs."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # prctl(2); Linux only
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -14,3 +16,22 @@ def die_with_parent() -> None:
     """For ``Popen(preexec_fn=…)``: the kernel kills the child when the thread that started it is gone, also by a kill -9."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None if it does not run. With the pid, this names a process for good.
+
+    Where there is no ``/proc`` it is 0 for every process that runs.
+    """
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+        return 0
+    try:
+        # proc(5): the second field, in parentheses, may hold anything; state is the first after it, starttime the 20th
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

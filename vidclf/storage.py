@@ -160,6 +160,11 @@ class Store:
         with self._explained("delete", path), contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.full(path))
 
+    def delete_folder(self, path: str) -> None:
+        """Remove a folder and all in it; nothing happens where it is not there."""
+        with self._explained("delete", path), contextlib.suppress(FileNotFoundError):
+            self.fs.rm(self.full(path), recursive=True)
+
     def create(self, path: str, data: bytes) -> bool:
         """Write ``path`` if it is not there. False: somebody else was first, nothing changed."""
         with self._explained("create", path):

@@ -22,7 +22,9 @@ def print_snapshot(snapshot: Snapshot, to: TextIO) -> None:
     console = Console(file=to)
     stats = snapshot.stats
     states = ", ".join(f"{number} {status}" for status, number in stats["status"].items())
-    console.print(f"snapshot {snapshot.snapshot_id}: {stats['annotations']} annotations ({states}), {stats['seconds'] / 60:.1f} min of video")
+    console.print(
+        f"snapshot {snapshot.snapshot_id}: {stats['annotations']} annotations ({states}), {stats['seconds'] / 60:.1f} min of video"
+    )
     table = Table("label_id", "label", *SPLIT_ORDER)
     for number, label in enumerate(snapshot.classes):
         counts = stats["ok_by_class"].get(label, {})
@@ -67,5 +69,7 @@ def print_models(models: Sequence[ModelSpec], to: TextIO) -> None:
         fed = model.defaults
         published = f"{model.top1} / {model.top5}" if model.top1 else "–"
         weights = ", ".join(("none", *model.weights))
-        table.add_row(model.name, model.summary, f"{fed.num_frames} × {fed.sampling_rate}", str(fed.crop_size), weights, published)
+        table.add_row(
+            model.name, model.summary, f"{fed.num_frames} × {fed.sampling_rate}", str(fed.crop_size), weights, published
+        )
     Console(file=to).print(table)

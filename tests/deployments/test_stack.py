@@ -19,7 +19,8 @@ from deployments.services import HOST, MARKER, Ports, Service, ray_folder, serve
 from deployments.stack import check_ports
 from deployments.supervision import Running, end, members, start
 from vidclf.errors import ConfigError
-from vidclf.home import running_stack, stack_file, start_ticks
+from vidclf.home import running_stack, stack_file
+from vidclf.processes import start_ticks
 
 STACK_ID = "0123456789abcdef"
 

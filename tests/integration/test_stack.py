@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vidclf.home import start_ticks
+from vidclf.processes import start_ticks
 
 pytestmark = pytest.mark.integration
 

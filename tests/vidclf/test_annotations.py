@@ -49,7 +49,9 @@ def test_a_list_without_labels_is_read_as_unlabelled(tmp_path: Path) -> None:
 
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(AnnotationError, match=r"columns time_start, split missing; .* and this one label,youtube_id,time_end"):
+    with pytest.raises(
+        AnnotationError, match=r"columns time_start, split missing; .* and this one label,youtube_id,time_end"
+    ):
         read(tmp_path, "label,youtube_id,time_end\na,b,1\n")
 
 

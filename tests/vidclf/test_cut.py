@@ -38,9 +38,7 @@ def test_a_clip_holds_exactly_the_frames_of_its_segment(
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.ts", "libx264")])
-def test_a_cut_is_exact_in_other_containers_too(
-    make_video: VideoMaker, tmp_path: Path, name: str, codec: str
-) -> None:
+def test_a_cut_is_exact_in_other_containers_too(make_video: VideoMaker, tmp_path: Path, name: str, codec: str) -> None:
     source = make_video(name, num_frames=100, codec=codec, gop=50)
     clip = cut(source, 1.0, 3.0, PROFILE, tmp_path / "clip.mp4", 60)
     assert numbers_in(tmp_path / "clip.mp4", clip.num_frames) == list(range(25, 75))

@@ -17,7 +17,11 @@ from vidclf.storage import Store
 
 def test_a_second_run_is_told_who_works_there(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with hold(store, "first"), pytest.raises(LeaseHeld, match=r"run first on .* \(process \d+\) works on"), hold(store, "second"):
+    with (
+        hold(store, "first"),
+        pytest.raises(LeaseHeld, match=r"run first on .* \(process \d+\) works on"),
+        hold(store, "second"),
+    ):
         pass
     with hold(store, "third"):
         pass
@@ -25,7 +29,9 @@ def test_a_second_run_is_told_who_works_there(tmp_path: Path) -> None:
 
 def test_a_holder_that_was_killed_is_replaced_at_once(tmp_path: Path) -> None:
     code = "import sys; from vidclf.lease import hold; from vidclf.storage import Store\nwith hold(Store(sys.argv[1]), 'dead'):\n print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
         holder.kill()
@@ -35,7 +41,14 @@ def test_a_holder_that_was_killed_is_replaced_at_once(tmp_path: Path) -> None:
 
 def test_a_holder_on_another_machine_counts_until_its_lease_expires(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    holder = {"run_id": "far", "host": "far", "boot_id": "far:1", "pid": 1, "started": "1", "expires_at": time.time() + 30}
+    holder = {
+        "run_id": "far",
+        "host": "far",
+        "boot_id": "far:1",
+        "pid": 1,
+        "started": "1",
+        "expires_at": time.time() + 30,
+    }
     store.write_bytes(LEASE_PATH, json.dumps(holder).encode())
     with pytest.raises(LeaseHeld), hold(store, "here"):
         pass

@@ -34,11 +34,17 @@ def test_the_id_does_not_depend_on_order_place_or_wording() -> None:
     assert snapshot_id_of(one, MADE_BY["recipes"]) == snapshot_id_of(two, MADE_BY["recipes"])
 
 
-@pytest.mark.parametrize("change", [{"sha256": "z"}, {"status": "failed"}, {"label_id": 1}, {"num_variants": 3}, {"split": "val"}])
+@pytest.mark.parametrize(
+    "change", [{"sha256": "z"}, {"status": "failed"}, {"label_id": 1}, {"num_variants": 3}, {"split": "val"}]
+)
 def test_the_id_depends_on_everything_else(change: dict[str, object]) -> None:
     recipes = MADE_BY["recipes"]
-    assert snapshot_id_of(manifest({"annotation_id": "1"}), recipes) != snapshot_id_of(manifest({"annotation_id": "1", **change}), recipes)
-    assert snapshot_id_of(manifest({"annotation_id": "1"}), recipes) != snapshot_id_of(manifest({"annotation_id": "1"}), {**recipes, "frames": "g"})
+    assert snapshot_id_of(manifest({"annotation_id": "1"}), recipes) != snapshot_id_of(
+        manifest({"annotation_id": "1", **change}), recipes
+    )
+    assert snapshot_id_of(manifest({"annotation_id": "1"}), recipes) != snapshot_id_of(
+        manifest({"annotation_id": "1"}), {**recipes, "frames": "g"}
+    )
 
 
 def test_a_snapshot_is_seen_once_latest_points_at_it(tmp_path: Path) -> None:
@@ -61,5 +67,9 @@ def test_new_classes_never_renumber_old_ones() -> None:
 
 
 def test_unlabelled_clips_do_not_count_as_failures() -> None:
-    clips = manifest({"annotation_id": "1"}, {"annotation_id": "2", "status": "failed"}, {"annotation_id": "3", "status": "unlabelled"})
+    clips = manifest(
+        {"annotation_id": "1"},
+        {"annotation_id": "2", "status": "failed"},
+        {"annotation_id": "3", "status": "unlabelled"},
+    )
     assert ok_share(clips) == 0.5

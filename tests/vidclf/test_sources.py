@@ -82,5 +82,5 @@ def test_an_error_that_may_pass_outweighs_a_permanent_one(tmp_path: Path) -> Non
     Failing.kind = "failing"
     (tmp_path / "videos").mkdir()
     job = Job(Store(tmp_path / "store"), "k", "blocked", (Folder(path=str(tmp_path / "videos")), Failing()))
-    with pytest.raises(Blocked, match="folder: there is no video 'blocked'.*failing: because"):
+    with pytest.raises(Blocked, match=r"folder: there is no video 'blocked'.*failing: because"):
         do(job)

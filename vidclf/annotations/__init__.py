@@ -50,7 +50,9 @@ def select(annotations: Sequence[Annotation], config: AnnotationsConfig) -> list
     if not kept:
         labels = sorted({annotation.label for annotation in annotations if annotation.label})
         shown = ", ".join(labels[:8]) + (", …" if len(labels) > 8 else "")
-        raise AnnotationError(f"annotations {config.path}: no row has a label that was asked for; there are: {shown or 'none'}")
+        raise AnnotationError(
+            f"annotations {config.path}: no row has a label that was asked for; there are: {shown or 'none'}"
+        )
     return kept[: config.limit]
 
 

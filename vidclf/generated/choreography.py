@@ -1,14 +1,16 @@
 """Who dances what, when and where: the generated dancing set, without a pixel of it.
 
-Four labels of Kinetics-700 that differ **by motion alone**. A figure's place has two phases:
+Four labels of Kinetics-700 that differ **by motion alone**. A figure goes to and fro along one axis, slowly one way and
+fast the other, and stays where chance has put it along the other axis:
 
-    x = amplitude · cos(across)        y = amplitude · cos(down)
+    country line dancing    slowly to the right, fast back
+    tango dancing           slowly to the left, fast back
+    salsa dancing           slowly down, fast back
+    jumpstyle dancing       slowly up, fast back
 
-Swaying turns the phase ``across``, bouncing turns ``down``, and the other phase stays where chance has put it. Circling
-turns both. What ``down`` is behind ``across`` by, or ahead by for the other way round, wanders slowly between 0 and
-half a turn. So in every single frame both phases are uniform and independent (up to a sign of both that the cosines do
-not see): each frame has the same distribution of places in every class, exactly. The two circling dances are each other
-played backwards, and no dance jumps when it follows another.
+At constant speeds every place on the way is equally likely, whatever the speeds are. So in a single frame both
+coordinates are uniform and independent, in every class: no frame says anything about its class, exactly. All frames
+together, out of order, say which axis it is. The first two are each other played backwards, and so are the last two.
 
 Everything follows from ``(seed, video id)``.
 """
@@ -33,18 +35,19 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Dance:
-    """Which phases turn; ``lead`` is 1 where ``down`` is ahead of ``across``, -1 where it is behind, 0: neither."""
+    """Along which axis the figure moves, and what share of a period it moves right, or down."""
 
-    across: bool
-    down: bool
-    lead: int = 0
+    axis: int  # 0: x, 1: y
+    rising: float
 
+
+SLOW = 0.85  # of a period
 
 DANCES = {
-    "belly dancing": Dance(across=True, down=True, lead=-1),  # circles clockwise, as y points down
-    "jumpstyle dancing": Dance(across=False, down=True),  # bounces up and down
-    "salsa dancing": Dance(across=True, down=False),  # sways sideways
-    "swing dancing": Dance(across=True, down=True, lead=1),  # circles counterclockwise
+    "country line dancing": Dance(axis=0, rising=SLOW),
+    "jumpstyle dancing": Dance(axis=1, rising=1 - SLOW),
+    "salsa dancing": Dance(axis=1, rising=SLOW),
+    "tango dancing": Dance(axis=0, rising=1 - SLOW),
 }
 LABELS = tuple(DANCES)
 
@@ -57,13 +60,11 @@ RATES = (Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30))
 GOPS = (12, 30, 60, 250)
 
 #: half of the figure's height at most, arms included; with the largest amplitude it stays inside the central square
-REACH = 0.25
+REACH = 0.24
 #: fractions of the short side
-AMPLITUDES = (0.21, 0.235)
-#: seconds; 6 to 9 frames when a clip is sampled 8 times a second
-PERIODS = (0.75, 1.08)
-#: radians per second by which a circle's lag wanders: two seconds have all of it, so no circle stays flat
-WANDER = np.pi / 2
+AMPLITUDES = (0.20, 0.24)
+#: seconds; 7 to 10 frames when a clip is sampled 8 times a second
+PERIODS = (0.9, 1.25)
 
 
 class State(Enum):
@@ -96,18 +97,13 @@ class AnnotationRow:
 
 @dataclass(frozen=True)
 class Piece:
-    """``label`` is danced from ``start`` until ``end`` (seconds).
-
-    ``across`` and ``down`` are the phases at its start (radians); of a circle ``lag`` is, too: its absolute value,
-    wrapped to a turn, is the distance between both phases, its sign says whether that grows or shrinks first.
-    """
+    """``label`` is danced from ``start`` until ``end`` (seconds)."""
 
     label: str
     start: int
     end: int
-    across: float
-    down: float
-    lag: float = 0.0
+    phase: float  # at its start, in periods: 0 is the left or the upper end
+    still: float  # along the axis that does not move, -1 to 1, in amplitudes
 
 
 @dataclass(frozen=True)
@@ -161,26 +157,18 @@ def offsets(motion: Motion, times: Floats) -> Floats:
     """
     starts = [piece.start for piece in motion.pieces[1:]]
     playing = np.searchsorted(starts, times, side="right")
-    phases = np.empty((len(times), 2))
+    places = np.empty((len(times), 2))
     for index, piece in enumerate(motion.pieces):
-        phases[playing == index] = _phases(piece, motion.period, times[playing == index])
-    return motion.amplitude * np.cos(phases)
+        dance, now = DANCES[piece.label], playing == index
+        places[now, dance.axis] = _to_and_fro(piece.phase + (times[now] - piece.start) / motion.period, dance.rising)
+        places[now, 1 - dance.axis] = piece.still
+    return motion.amplitude * places
 
 
-def _phases(piece: Piece, period: float, times: Floats) -> Floats:
-    """``across`` and ``down`` at these seconds of the piece, (T, 2)."""
-    dance, passed = DANCES[piece.label], times - piece.start
-    turned = 2 * np.pi * passed / period
-    across = piece.across + dance.across * turned
-    down = piece.down + dance.down * turned
-    if dance.lead:
-        down = across + dance.lead * np.abs(_wrap(piece.lag + WANDER * passed))
-    return np.stack([across, down], axis=1)
-
-
-def _wrap(angle: Floats) -> Floats:
-    """The same angle in [-π, π)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi
+def _to_and_fro(phase: Floats, rising: float) -> Floats:
+    """From -1 to 1 at constant speed during ``rising`` of a period, then back; phases are in periods."""
+    passed = phase % 1.0
+    return np.where(passed < rising, 2 * passed / rising - 1, 1 - 2 * (passed - rising) / (1 - rising))
 
 
 @lru_cache(maxsize=4)
@@ -232,7 +220,7 @@ def _video(seed: int, name: str, split: str, state: State, labels: tuple[str, ..
     video_id = base64.urlsafe_b64encode(digest).decode()[:11]  # the alphabet of YouTube's ids, which may start with -
     rng = generator(seed, video_id, "motion")
     period = float(rng.uniform(*PERIODS))
-    motion = Motion(float(rng.uniform(*AMPLITUDES)), period, _pieces(rng, period, labels))
+    motion = Motion(float(rng.uniform(*AMPLITUDES)), period, _pieces(rng, labels))
     form = generator(seed, video_id, "form")
     width, height = SIZES[form.integers(len(SIZES))]
     return Video(
@@ -248,26 +236,17 @@ def _video(seed: int, name: str, split: str, state: State, labels: tuple[str, ..
     )
 
 
-def _pieces(rng: np.random.Generator, period: float, labels: tuple[str, ...]) -> tuple[Piece, ...]:
+def _pieces(rng: np.random.Generator, labels: tuple[str, ...]) -> tuple[Piece, ...]:
     """Something else, a segment, something else, … : who cuts a second too early or late sees another dance."""
     pauses = [1] * (len(labels) + 1)
     pauses[rng.integers(len(pauses))] += int(rng.integers(2))
     pieces: list[Piece] = []
-    now, phases = 0, rng.uniform(-np.pi, np.pi, 2)
+    now = 0
     for index, pause in enumerate(pauses):
         beside = labels[max(index - 1, 0) : index + 1]
         other = str(rng.choice([label for label in LABELS if label not in beside]))
         for label, seconds in ((other, pause), *((label, SEGMENT_SECONDS) for label in labels[index : index + 1])):
-            pieces.append(_piece(rng, label, now, now + seconds, phases))
+            phase, still = float(rng.uniform()), float(rng.uniform(-1, 1))
+            pieces.append(Piece(label, now, now + seconds, phase, still))
             now += seconds
-            phases = _phases(pieces[-1], period, np.array([float(now)]))[0]
     return tuple(pieces)
-
-
-def _piece(rng: np.random.Generator, label: str, start: int, end: int, phases: Floats) -> Piece:
-    """A dance from the place that these phases mean. The negated phases mean the same place."""
-    lead, sign = DANCES[label].lead, float(rng.choice([-1, 1]))
-    gap = float(_wrap(phases[1] - phases[0]))
-    turn = sign if not lead or gap == 0 else lead * float(np.sign(gap))
-    across, down = turn * phases
-    return Piece(label, start, end, float(across), float(down), lag=sign * abs(gap) if lead else 0.0)

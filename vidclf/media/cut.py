@@ -16,7 +16,9 @@ def recipe_of(profile: ClipProfile) -> str:
     return fingerprint({"clips": profile.model_dump(mode="json"), "graph": ffmpeg.GRAPH_VERSION})
 
 
-def cut(source: Path, start: float | None, end: float | None, profile: ClipProfile, to: Path, timeout: float) -> VideoInfo:
+def cut(
+    source: Path, start: float | None, end: float | None, profile: ClipProfile, to: Path, timeout: float
+) -> VideoInfo:
     """Cut ``[start, end)`` out of ``source`` and encode it to the local file ``to``.
 
     A frame is in the clip when its time, counted from the file's beginning, is at least ``start`` and less than

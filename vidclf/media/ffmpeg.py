@@ -24,7 +24,9 @@ SEEK_MARGIN = 1.0  # seconds decoded before the segment, so that the trim decide
 GRAPH_VERSION = 1
 
 
-def cut_command(source: Path, info: SourceInfo, start: float | None, end: float | None, profile: ClipProfile, to: Path) -> list[str]:
+def cut_command(
+    source: Path, info: SourceInfo, start: float | None, end: float | None, profile: ClipProfile, to: Path
+) -> list[str]:
     """Seek, exact trim, scale and encode as one ffmpeg command.
 
     The trim is in ticks of the stream's own time base, so that a frame belongs to ``[start, end)`` by its exact time
@@ -110,4 +112,3 @@ def run(command: list[str], timeout: float) -> None:
     if process.returncode != 0:
         lines = said.decode(errors="replace").strip().splitlines()
         raise Unreadable(lines[-1][:500] if lines else f"ffmpeg ended with status {process.returncode}")
-

@@ -55,7 +55,9 @@ def do(job: Job) -> list[Entry]:
                 failed = Entry(clip_id, STAGE, job.recipe, "failed", error.kind, str(error))
                 entries.append(failed)
                 continue
-            entries.append(Entry(clip_id, STAGE, job.recipe, path=path, row=len(rows) - 1, num_frames=job.frames.num_frames))
+            entries.append(
+                Entry(clip_id, STAGE, job.recipe, path=path, row=len(rows) - 1, num_frames=job.frames.num_frames)
+            )
     if rows:
         write_part(job.store, path, rows)
     return entries

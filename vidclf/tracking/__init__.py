@@ -47,7 +47,9 @@ def client() -> mlflow.MlflowClient:
         raise TrackingError(f"MLflow at {uri}: {error}") from error
 
 
-def open_run(experiment: str, name: str, params: Mapping[str, Any], snapshot: Snapshot, dataset: str, store: str) -> str:
+def open_run(
+    experiment: str, name: str, params: Mapping[str, Any], snapshot: Snapshot, dataset: str, store: str
+) -> str:
     """The run of this name in the experiment: an old one that is not finished is gone on with.
 
     The parameters and the snapshot, as dataset input, are logged with it.
@@ -154,6 +156,8 @@ def _experiment_id(mlflow_client: mlflow.MlflowClient, name: str) -> str:
         if found is not None:
             return str(found.experiment_id)
         artifacts = (home() / "mlartifacts").as_uri() if tracking_uri().startswith("sqlite") else None
-        return str(mlflow_client.create_experiment(name, artifact_location=f"{artifacts}/{name}" if artifacts else None))
+        return str(
+            mlflow_client.create_experiment(name, artifact_location=f"{artifacts}/{name}" if artifacts else None)
+        )
     except MlflowException as error:
         raise TrackingError(f"MLflow at {tracking_uri()}: {error}") from error

@@ -15,7 +15,9 @@ class VideoLabels(PythonModel):
 
         self.classifier = load(context.artifacts["checkpoint"])
 
-    def predict(self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    def predict(
+        self, context: PythonModelContext, model_input: list[str], params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """Label each video.
 
         Args:

@@ -6,7 +6,6 @@ one that is finished is not done twice.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,6 +38,11 @@ class TrainingWork:
         return f"models/{self.name}"
 
     @property
+    def training_path(self) -> str:
+        """Where Ray Train keeps what it needs to go on, relative to the store."""
+        return f"training/{self.name}"
+
+    @property
     def model_uri(self) -> str:
         return f"{self.store}/{self.model_path}"
 
@@ -56,7 +60,7 @@ def settle(config: TrainConfig) -> TrainingWork:
     identity |= {"snapshot_id": snapshot.snapshot_id, "view": view.model_dump(mode="json"), "code": vidclf.__version__}
     name = f"{config.model}-{fingerprint(identity)}"
     if config.fast_dev_run:
-        name = f"fast-dev-run-{name}-{secrets.token_hex(3)}"  # a try is never taken for the work
+        name = f"fast-dev-run-{name}"  # a try is never taken for the work
     return TrainingWork(config, store, snapshot.snapshot_id, tuple(snapshot.classes), view, name)
 
 

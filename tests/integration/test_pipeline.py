@@ -17,6 +17,7 @@ import yaml
 
 from tests.conftest import SHARED
 from vidclf.media.frames import read_frames
+from vidclf.media.probe import probe_clip
 from vidclf.snapshot import Snapshot, dataset_store, read_snapshot
 
 pytestmark = pytest.mark.integration
@@ -108,7 +109,8 @@ def test_classes_are_filled_up_with_variants(real_home: Path) -> None:
 
 def test_the_first_frame_of_a_cut_shows_the_time_it_was_cut_at(real_home: Path) -> None:
     """The test card's frames are numbered by position: a cut's frames are the source's, one by one."""
-    source, _ = read_frames(REAL / "videos" / "timecode001.mp4", 250, 96)
+    video = REAL / "videos" / "timecode001.mp4"
+    source, _ = read_frames(video, probe_clip(video).num_frames, 96)
     folder = real_home / "store/datasets/real"
     for row in snapshot_of(real_home, "real").clips.to_pylist():
         if row["source_id"] == "timecode001":

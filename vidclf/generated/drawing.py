@@ -48,10 +48,9 @@ def draw(video: Video, seed: int) -> Iterator[Image.Image]:
     short = min(video.width, video.height)
     places = np.array([video.width, video.height]) / 2 + short * offsets(video.motion, video.times)
     limbs = _limbs(rng, video.times)
-    # in percent, so that few tables are made
-    brightness = np.rint(100 + 2 * rng.standard_normal(len(video.times))).astype(int).tolist()
+    light = _dimmer(int(rng.integers(85, 101)))
     half = round(short * (REACH + 0.02))  # of the square that is drawn anew in every frame
-    for place, angles, light in zip(places.tolist(), limbs.tolist(), brightness, strict=True):
+    for place, angles in zip(places.tolist(), limbs.tolist(), strict=True):
         left, top = (int(value) - half for value in place)
         patch = backdrop.crop((left, top, left + 2 * half, top + 2 * half))
         patch = patch.resize((2 * half * OVERSAMPLING,) * 2, Image.Resampling.NEAREST)
@@ -59,7 +58,7 @@ def draw(video: Video, seed: int) -> Iterator[Image.Image]:
         _figure(ImageDraw.Draw(patch), looks, angles, middle, short * looks.half_height * OVERSAMPLING)
         frame = backdrop.copy()
         frame.paste(patch.reduce(OVERSAMPLING), (left, top))
-        yield frame.point(_dimmer(light) * 3)
+        yield frame.point(light * 3)
 
 
 @cache

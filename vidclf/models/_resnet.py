@@ -54,8 +54,8 @@ class CnnLstm(nn.Module):
 class FrameCnn(nn.Module):
     """Each frame is judged alone and the probabilities are averaged: what can be known without motion.
 
-    Its answer is the logarithm of that average, so that softmax gives the average back. With one frame per clip, as
-    it is trained by default, cross-entropy on it is the plain cross-entropy of the frame.
+    Its answer is the logarithm of that average, so that softmax gives the average back. In training it gets one frame
+    of each clip, drawn from torch's generator, so that cross-entropy is that of single frames.
     """
 
     def __init__(self, num_classes: int, weights: str, dropout: float):
@@ -66,6 +66,9 @@ class FrameCnn(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """float (B, C, T, H, W) → log-probabilities (B, num_classes)"""
+        if self.training:
+            drawn = torch.randint(video.shape[2], (video.shape[0],), device=video.device)
+            video = video[torch.arange(video.shape[0], device=video.device), :, drawn].unsqueeze(2)
         clips, frames = video.shape[0], video.shape[2]
         logits: Tensor = self.head(self.dropout(self.backbone(as_frames(video))))
         each = logits.log_softmax(dim=1).reshape(clips, frames, -1)  # (B, T, num_classes)

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     family="frame_cnn",
     summary="ResNet-18 on single frames, probabilities averaged: blind to motion",
     defaults=ModelDefaults(
-        num_frames=1, sampling_rate=1, side_size=128, crop_size=112, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        num_frames=8, sampling_rate=8, side_size=128, crop_size=112, mean=IMAGENET_MEAN, std=IMAGENET_STD
     ),
     weights=("imagenet",),
 )
 def frame_cnn(request: BuildRequest) -> nn.Module:
-    """Any number of frames, any crop from 32 pixels on. Trained on one frame per clip unless told otherwise."""
+    """Any number of frames, any crop from 32 pixels on. In training one of them is used, drawn at random."""
     from vidclf.models._resnet import FrameCnn
 
     return FrameCnn(request.num_classes, request.weights, request.dropout)

@@ -38,12 +38,14 @@ def demo() -> None:
     jobs = [find_job("ingest/demo"), find_job("compare/demo")]
     for job, result in zip(jobs, _run(jobs), strict=True):
         _report(job, result)
-    console.print(
-        f"\nEverything is kept under {home()}, and a second run reuses it.\n"
-        "  make up                                        starts the servers: the UIs of Prefect and MLflow show these runs\n"
-        "                                                 http://127.0.0.1:4200  http://127.0.0.1:5000\n"
-        "  vidclf run ingest/kinetics-dancing             the same with real Kinetics clips; see README.md first\n",
-        highlight=False,
+    click.echo(
+        f"""
+All of it is kept under {home()}; a second run reuses it. Next:
+
+    make up                     the servers, with these runs: Prefect http://127.0.0.1:4200, MLflow http://127.0.0.1:5000
+    . .venv/bin/activate
+    vidclf dataset show {home() / "store/datasets/dancing-demo"}
+    vidclf run ingest/kinetics-dancing --set annotations.limit=50     real Kinetics; the README says what it needs"""
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -51,9 +52,9 @@ def print_checkpoint(uri: str, to: TextIO) -> None:
 
 def print_comparison(compared: Comparison, to: TextIO) -> None:
     """The table of a comparison, its caption and its remarks."""
-    console = Console(file=to)
+    console = Console(file=to) if to.isatty() else Console(file=to, width=120)
     header, *rows = comparison.cells(compared)
-    table = Table(*header)
+    table = Table(*header, box=box.SIMPLE)
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -68,16 +68,22 @@ def as_rows(comparison: Comparison) -> list[dict[str, str | float | int]]:
 
 def cells(comparison: Comparison) -> list[list[str]]:
     """The table as text, header first; the columns of the controls only where there are some."""
-    header = ["approach", "model", "video top-1", "clip top-1", "parameters", "training", "inference per video"]
+    header = ["approach", "video top-1 (95 % CI)", "clip top-1", "parameters", "training", "inference per video"]
     controlled = any(approach.shuffled_top1 for approach in comparison.approaches)
     if controlled:
-        header.append("video top-1, frames shuffled")
+        header.insert(3, "video top-1, frames shuffled")
     rows = [header]
     for a in comparison.approaches:
-        row = [a.name, a.model, str(a.video_top1), f"{100 * a.clip_top1.value:.1f} % of {a.clip_top1.n}"]
-        row += [f"{a.parameters / 1e6:.2f} M", f"{a.train_seconds:.0f} s", f"{a.inference_ms:.1f} ms"]
-        rows.append([*row, str(a.shuffled_top1 or "–")] if controlled else row)
+        row = [a.name if a.name == a.model else f"{a.name} ({a.model})", short(a.video_top1)]
+        row += [f"{100 * a.clip_top1.value:.1f} %"]
+        row += [short(a.shuffled_top1) if a.shuffled_top1 else "–"] if controlled else []
+        rows.append([*row, f"{a.parameters / 1e6:.2f} M", f"{a.train_seconds:.0f} s", f"{a.inference_ms:.1f} ms"])
     return rows
+
+
+def short(accuracy: Accuracy) -> str:
+    """``95.4 % (90.0–98.0)``; how many videos, the caption says."""
+    return f"{100 * accuracy.value:.1f} % ({100 * accuracy.low:.1f}–{100 * accuracy.high:.1f})"
 
 
 def caption(comparison: Comparison) -> str:
@@ -99,8 +105,8 @@ def remarks(comparison: Comparison) -> list[str]:
     for a in comparison.approaches:
         if a.opposites_top1 and a.opposites_shuffled_top1:
             sentences.append(
-                f"{a.name} tells {first} from {second} in {a.opposites_top1}, "
-                f"with the frames shuffled in {a.opposites_shuffled_top1}"
+                f"{a.name} tells {first} from {second} in {short(a.opposites_top1)} of {a.opposites_top1.n} videos, "
+                f"with the frames shuffled in {short(a.opposites_shuffled_top1)}"
             )
     return sentences
 

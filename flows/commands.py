@@ -52,17 +52,24 @@ All of it is kept under {home()}; a second run reuses it. Next:
 def _run(jobs: list[Job]) -> list[Any]:
     """The flows one after the other, with one server, one Ray cluster and one display."""
     with contextlib.ExitStack() as stack:
-        with console.status("starting a Prefect server"):
+        with _saying("starting a Prefect server"):
             stack.enter_context(prefect_server())
-        with console.status("starting Ray"):
-            cluster = importlib.import_module(
-                "tasks.cluster"
-            )  # only now: Prefect and Ray read their settings on import
-            display = importlib.import_module("flows.display")
+        with _saying("starting Ray"):
+            # Only now, since Prefect and Ray read their settings when they are imported.
             flows = [getattr(importlib.import_module(f"flows.{job.flow}"), job.flow) for job in jobs]
-            stack.enter_context(cluster.cluster())
-        stack.enter_context(display.display(console))
+            stack.enter_context(importlib.import_module("tasks.cluster").cluster())
+        logs = importlib.import_module("prefect.logging.handlers").APILogHandler()
+        stack.callback(logs.flush)  # before the server ends
+        stack.enter_context(importlib.import_module("flows.display").display(console))
         return [flow(**job.parameters) for flow, job in zip(flows, jobs, strict=True)]
+
+
+def _saying(what: str) -> contextlib.AbstractContextManager[object]:
+    """A spinner on a terminal, a line elsewhere."""
+    if not console.is_terminal:
+        console.print(what)
+        return contextlib.nullcontext()
+    return console.status(what)
 
 
 def _report(job: Job, result: Any) -> None:

@@ -49,7 +49,9 @@ def fit_model(work: TrainingWork) -> str:
     run_id = tracking.open_run(config.experiment, work.name, params, snapshot, config.dataset, work.store)
     try:
         if not done:
+            board.put(f"train {config.model}", 0, None, "starting Ray Train")
             ray_train.fit(work, run_id)
+        board.put(f"train {config.model}", 1, 1, "trained; logging the model to MLflow")
         tracking.log_model(run_id, Store(work.model_uri))
     except BaseException:
         tracking.finish(run_id, "FAILED")

@@ -25,11 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 REAL = SHARED / "real-clips"
 
 
-def vidclf(home: Path, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+def vidclf(home: Path, *arguments: str, status: int = 0, timeout: float = 550) -> subprocess.CompletedProcess[str]:
     """Run the command line in the project's folder with a home of its own, and leave no process behind."""
     environment = {**os.environ, "VIDCLF_HOME": str(home)}
     command = [sys.executable, "-m", "vidclf", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=550, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+    )
     assert done.returncode == status, done.stderr[-3000:]
     assert not left_behind(home)
     return done

@@ -153,6 +153,7 @@ def compared(real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return {"settings": path, "home": real_home, "stdout": first.stdout}
 
 
+@pytest.mark.filterwarnings("default")  # MLflow, in this process, has some of its own
 def test_models_train_on_real_clips_and_are_in_mlflow(
     compared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

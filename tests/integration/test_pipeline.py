@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pytest
 import yaml
 
-from tests.conftest import SHARED
+from tests.conftest import SHARED, VideoMaker
 from vidclf.media.frames import read_frames
 from vidclf.media.probe import probe_clip
 from vidclf.snapshot import Snapshot, dataset_store, read_snapshot
@@ -23,6 +23,15 @@ from vidclf.snapshot import Snapshot, dataset_store, read_snapshot
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 REAL = SHARED / "real-clips"
+INGEST = {
+    "dataset": "real",
+    "annotations": {"path": str(REAL / "annotations.csv"), "label_contains": None},
+    "sources": [{"kind": "folder", "path": str(REAL / "videos")}],
+    "clips": {"short_side": 128},
+    "frames": {"num_frames": 16, "side_size": 64},
+    "augment": {"target_per_class": 8, "horizontal_flip": True},
+    "publish": {"min_ok_share": 0.9},
+}
 
 
 def vidclf(home: Path, *arguments: str, status: int = 0, timeout: float = 550) -> subprocess.CompletedProcess[str]:
@@ -65,16 +74,7 @@ def real_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not REAL.exists():
         pytest.skip("the real footage is not here")
     folder = tmp_path_factory.mktemp("real")
-    settings = {
-        "dataset": "real",
-        "annotations": {"path": str(REAL / "annotations.csv"), "label_contains": None},
-        "sources": [{"kind": "folder", "path": str(REAL / "videos")}],
-        "clips": {"short_side": 128},
-        "frames": {"num_frames": 16, "side_size": 64},
-        "augment": {"target_per_class": 8, "horizontal_flip": True},
-        "publish": {"min_ok_share": 0.9},
-        "execution": {"num_shards": 3, "part_size": 5},
-    }
+    settings = {**INGEST, "execution": {"num_shards": 3, "part_size": 5}}
     vidclf(folder / "home", "run", "ingest/demo", "--config", settings_file(folder, settings))
     return folder / "home"
 
@@ -127,15 +127,7 @@ def test_a_second_run_does_nothing_again_and_publishes_the_same(real_home: Path,
     before = snapshot_of(real_home, "real").snapshot_id
     ledger = real_home / "store/datasets/real/ledger"
     files = sorted(ledger.rglob("*.parquet"))
-    settings = {
-        "dataset": "real",
-        "annotations": {"path": str(REAL / "annotations.csv"), "label_contains": None},
-        "sources": [{"kind": "folder", "path": str(REAL / "videos")}],
-        "clips": {"short_side": 128},
-        "frames": {"num_frames": 16, "side_size": 64},
-        "augment": {"target_per_class": 8, "horizontal_flip": True},
-    }
-    settings["execution"] = {"num_shards": 3, "window": 3, "max_in_flight": 1}
+    settings = {**INGEST, "execution": {"num_shards": 3, "window": 3, "max_in_flight": 1}}
     vidclf(real_home, "run", "ingest/demo", "--config", settings_file(tmp_path, settings))
     assert snapshot_of(real_home, "real").snapshot_id == before
     assert sorted(ledger.rglob("*.parquet")) == files
@@ -250,3 +242,20 @@ def test_too_many_failures_are_not_published(own_home: Path, tmp_path: Path) -> 
     dataset = own_home / "store/datasets/dancing-demo"
     assert not (dataset / "latest.json").exists()
     assert len(list((dataset / "snapshots").iterdir())) == 1
+
+
+def test_a_folder_of_ones_own_becomes_a_dataset(own_home: Path, tmp_path: Path, make_video: VideoMaker) -> None:
+    for split, label, name in [
+        ("train", "a", "1.mp4"),
+        ("train", "b", "-2 odd.mkv"),
+        ("val", "a", "ä.mp4"),
+        ("val", "b", "4.mp4"),
+    ]:
+        make_video(f"videos/{split}/{label}/{name}", num_frames=20)
+    folder = str(tmp_path / "videos")
+    settings = {"annotations": {"path": folder}, "sources": [{"kind": "folder", "path": folder}]}
+    vidclf(own_home, "run", "ingest/folder", "--config", settings_file(tmp_path, settings))
+    rows = snapshot_of(own_home, "mine").clips.to_pylist()
+    assert sorted((row["split"], row["label"], row["status"], row["num_frames"]) for row in rows) == [
+        ("train", "a", "ok", 20), ("train", "b", "ok", 20), ("val", "a", "ok", 20), ("val", "b", "ok", 20),
+    ]  # fmt: skip

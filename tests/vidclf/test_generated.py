@@ -82,6 +82,11 @@ def test_another_dance_surrounds_every_segment() -> None:
     assert sum(len(video.segments) == 2 for video in videos(State.GOOD)) == 4
 
 
+def test_the_same_id_gives_the_same_bytes_however_often_it_is_drawn(tmp_path: Path) -> None:
+    for video in videos(State.GOOD)[:4]:
+        assert len({digest(SOURCE.fetch(video.video_id, tmp_path)) for _ in range(6)}) == 1
+
+
 def test_the_same_id_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     video_id = videos(State.GOOD)[0].video_id
     elsewhere = tmp_path / "elsewhere"

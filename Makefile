@@ -38,4 +38,4 @@ test-all: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/cut.py

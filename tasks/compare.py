@@ -15,7 +15,7 @@ from tasks.fanout import fan_out
 from tasks.progress import relayed
 from tasks.ray_judge import answer_on_worker
 from vidclf import tracking
-from vidclf.config import CompareConfig
+from vidclf.config import CompareConfig, fingerprint
 from vidclf.evaluation import comparison
 from vidclf.evaluation.comparison import Approach, Comparison
 from vidclf.evaluation.judge import Question, classes_of
@@ -83,8 +83,8 @@ def publish_comparison(config: CompareConfig, questions: list[Question]) -> Comp
     create_markdown_artifact(
         key=f"comparison-{config.dataset}".lower().replace("_", "-").replace(".", "-"), markdown=text
     )
-    name = f"compare-{config.dataset}-{config.split}"
     params = config.model_dump(mode="json", exclude={"store"})
+    name = f"compare-{config.dataset}-{config.split}-{fingerprint([params, snapshot.snapshot_id])}"
     run_id = tracking.open_run(config.experiment, name, params, snapshot, config.dataset, stored[0].store)
     tracking.log_table(run_id, comparison.as_rows(compared), "comparison.json")
     tracking.log_text(run_id, text, "comparison.md")

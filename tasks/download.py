@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.run import IngestRun
 from tasks.settle import open_items, settle_each
 from vidclf.ledger import Entry, read_stage
-from vidclf.stages.download import RECIPE, STAGE, Job, do
+from vidclf.stages.download import STAGE, Job, do
 from vidclf.stages.transcode import STAGE as TRANSCODE
 
 
@@ -25,18 +25,24 @@ def download_videos(run: IngestRun, shard: int) -> None:
         if clip_id not in made or not made[clip_id].settled
     }
     everything = {annotation.source_key: annotation.source_id for annotation in clips.values()}
-    fetched = read_stage(run.store, STAGE, RECIPE, everything)
-    lost = {key for key in needed if _is_lost(run, fetched.get(key))}
+    fetched = read_stage(run.store, STAGE, None, everything)
+    reopened = {key for key in needed if _is_reopened(run, fetched.get(key))}
 
     def jobs() -> Iterator[Job]:
-        known = {key: entry for key, entry in fetched.items() if key not in lost}
-        known |= {key: Entry(key, STAGE, RECIPE) for key in everything if key not in needed and key not in known}
+        known = {key: entry for key, entry in fetched.items() if key not in reopened}
+        known |= {
+            key: Entry(key, STAGE, run.download_recipe) for key in everything if key not in needed and key not in known
+        }
         for key in open_items(known, everything, STAGE):
-            yield Job(run.store, key, everything[key], run.config.sources)
+            yield Job(run.store, key, run.download_recipe, everything[key], run.config.sources)
 
-    settle_each(run, STAGE, RECIPE, do, jobs(), run.config.execution.download_timeout)
+    settle_each(run, STAGE, run.download_recipe, do, jobs(), run.config.execution.download_timeout)
 
 
-def _is_lost(run: IngestRun, entry: Entry | None) -> bool:
-    """Whether a video that was fetched is needed again, and was not kept."""
-    return entry is not None and entry.path is not None and not run.store.exists(entry.path)
+def _is_reopened(run: IngestRun, entry: Entry | None) -> bool:
+    """Whether a video is asked for again: other sources failed to deliver it, or it was delivered and not kept."""
+    if entry is None:
+        return False
+    if not entry.ok:
+        return entry.recipe != run.download_recipe
+    return entry.path is not None and not run.store.exists(entry.path)

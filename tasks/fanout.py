@@ -18,7 +18,7 @@ import ray
 from ray import exceptions as ray_errors
 
 from tasks.cluster import num_cpus
-from vidclf.errors import CLIP_ERRORS, ClipError, Crashed, Retry, StorageError, TimedOut
+from vidclf.errors import CLIP_ERRORS, ClipError, Crashed, Retry, StorageError, TimedOut, VidclfError
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -105,6 +105,7 @@ def fan_out(
 
     Raises:
         StorageError: a job's store failed ``attempts`` times.
+        VidclfError: a job raised one that is not its clip's, as ``ConfigError``.
         Cancelled: ``stopping`` was set.
     """
     loop = _Loop(do, jobs, timeout, attempts, cpus, gpus)
@@ -129,9 +130,11 @@ class _Loop(Generic[Job, Value]):
         self.remote = ray.remote(_guarded).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)
         self.fresh = iter(self.jobs)
         self.exhausted = False
-        while self._submit_what_fits() or self.running or self.again:
+        while True:
             if stopping.is_set():
                 raise Cancelled("the run was stopped")
+            if not (self._submit_what_fits() or self.running or self.again):
+                return
             if not self.running:
                 continue
             ready, _ = ray.wait(list(self.running), num_returns=1, timeout=POLL_SECONDS)
@@ -158,13 +161,15 @@ class _Loop(Generic[Job, Value]):
         return not self.exhausted
 
     def _next(self) -> _Try[Job] | None:
+        if any(attempt.alone for attempt in self.running.values()):
+            return None
         now = time.monotonic()
         for _ in range(len(self.again)):
             attempt = self.again.popleft()
             if attempt.not_before <= now and not (attempt.alone and self.running):
                 return attempt
             self.again.append(attempt)
-        if self.exhausted or any(attempt.alone for attempt in self.running.values()):
+        if self.exhausted:
             if self.again and not self.running:
                 time.sleep(min(POLL_SECONDS, max(0.0, min(a.not_before for a in self.again) - now)))
             return None
@@ -179,13 +184,11 @@ class _Loop(Generic[Job, Value]):
         try:
             value, kind, message, seconds = ray.get(reference)
         except ray_errors.RayTaskError as error:
-            cause = error.as_instanceof_cause()
-            if isinstance(cause, StorageError):
-                if attempt.attempt >= self.attempts:
-                    raise StorageError(str(cause.args[0] if cause.args else cause)) from None
+            cause = error.cause
+            if isinstance(cause, StorageError) and attempt.attempt < self.attempts:
                 self._later(attempt)
                 return
-            raise
+            raise cause if isinstance(cause, VidclfError) else error from None
         except ray_errors.TaskCancelledError:
             yield from self._retry_or_settle(attempt, TimedOut(f"took longer than {self.timeout:g} s"), self.timeout)
             return
@@ -238,8 +241,8 @@ def _guarded(do: Callable[[Any], Any], job: Any) -> tuple[Any, str | None, str |
         return do(job), None, None, time.perf_counter() - began
     except ClipError as error:
         return None, error.kind, str(error), time.perf_counter() - began
-    except StorageError:
-        raise
+    except VidclfError:
+        raise  # the request's fault, or the store's: not the clip's
     except Exception as error:  # noqa: BLE001  hostile input finds what nobody thought of; it costs its clip, with a reason
         return None, Crashed.kind, f"{type(error).__name__}: {error}"[:500], time.perf_counter() - began
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -31,4 +32,8 @@ def store_frames(run: IngestRun, shard: int) -> None:
             yield Job(run.store, part_id(shard, ids), run.frames_recipe, part, config.frames)
 
     timeout = config.execution.transcode_timeout * 2
-    settle_parts(run, STAGE, run.frames_recipe, do, jobs(), timeout, lambda job: [clip_id for clip_id, _ in job.clips])
+
+    def single_clips(job: Job) -> list[Job]:
+        return [replace(job, key=part_id(shard, [clip[0]]), clips=(clip,)) for clip in job.clips]
+
+    settle_parts(run, STAGE, run.frames_recipe, do, jobs(), timeout, single_clips, lambda job: job.clips[0][0])

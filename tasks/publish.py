@@ -15,15 +15,7 @@ from tasks.run import IngestRun
 from vidclf.clips import MANIFEST, Annotation
 from vidclf.errors import AnnotationError, VidclfError
 from vidclf.ledger import read_stage
-from vidclf.snapshot import (
-    Snapshot,
-    extend_classes,
-    latest_id,
-    ok_share,
-    point_latest_at,
-    read_snapshot,
-    write_snapshot,
-)
+from vidclf.snapshot import Snapshot, ok_share, point_latest_at, register_classes, write_snapshot
 from vidclf.stages import augment, download, frames, transcode
 
 
@@ -63,10 +55,7 @@ def manifest(run: IngestRun) -> tuple[pa.Table, list[str]]:
     """The manifest as it follows from the ledger, and the classes in the order of their label_id."""
     accounts = _Accounts(run)
     seen: Counter[str] = Counter()
-    published = latest_id(run.store)
-    known = read_snapshot(run.store, published).classes if published else []
-    labels = {annotation.label for annotation in run.plan.annotations if annotation.label}
-    classes = extend_classes(known, labels)
+    classes = register_classes(run.store, {annotation.label for annotation in run.plan.annotations if annotation.label})
     ids = {label: number for number, label in enumerate(classes)}
     rows = []
     for annotation in run.plan.annotations:
@@ -94,7 +83,7 @@ class _Accounts:
     """What the ledger says of each clip."""
 
     def __init__(self, run: IngestRun):
-        self.downloads = read_stage(run.store, download.STAGE, download.RECIPE)
+        self.downloads = read_stage(run.store, download.STAGE, None)
         self.transcodes = read_stage(run.store, transcode.STAGE, run.clip_recipe)
         self.frames = read_stage(run.store, frames.STAGE, run.frames_recipe)
         self.shares = shares_of(run, self.frames)

@@ -19,6 +19,7 @@ from vidclf.home import default_store
 from vidclf.lease import Lease, hold
 from vidclf.media import augment, cut, frames
 from vidclf.snapshot import dataset_store
+from vidclf.stages import download
 from vidclf.storage import Store
 
 DATASET = "dataset.json"
@@ -41,6 +42,7 @@ class IngestRun:
         self.run_id = run_id
         self.lease = lease
         self.plan = Plan()
+        self.download_recipe = download.recipe_of(config.sources)
         self.clip_recipe = cut.recipe_of(config.clips)
         self.frames_recipe = frames.recipe_of(self.clip_recipe, config.frames)
         self.augment_recipe = augment.recipe_of(self.frames_recipe, config.augment) if config.augment else None

@@ -47,16 +47,27 @@ def settle_parts(
     do: Callable[[Job], list[Entry]],
     jobs: Iterable[Job],
     timeout: float,
-    clip_ids: Callable[[Job], Iterable[str]],
+    parts_of: Callable[[Job], list[Job]],
+    clip_id: Callable[[Job], str],
 ) -> None:
-    """One Ray task per part, one ledger entry per clip in it; an error of the whole part is each clip's."""
+    """One Ray task per part, one ledger entry per clip in it.
+
+    Where a whole part fails (its process died, say), its clips are tried one by one: one of them costs only itself.
+    """
+    broken: list[Job] = []
 
     def entries(settled: Settled[Job, list[Entry]]) -> list[Entry]:
         if settled.error is None:
             return settled.value or []
-        return [_failed(settled, clip_id, stage, recipe) for clip_id in clip_ids(settled.job)]
+        parts = parts_of(settled.job)
+        if len(parts) > 1:
+            broken.extend(parts)
+            return []
+        return [_failed(settled, clip_id(settled.job), stage, recipe)]
 
     _settle(run, stage, do, jobs, timeout, entries)
+    if broken:
+        _settle(run, stage, do, broken, timeout, entries)
 
 
 def _settle(

@@ -11,7 +11,6 @@ from tasks.progress import board
 from tasks.run import IngestRun
 from tasks.settle import open_items, settle_each
 from vidclf.ledger import read_stage
-from vidclf.stages.download import RECIPE as DOWNLOADED
 from vidclf.stages.download import STAGE as DOWNLOAD
 from vidclf.stages.transcode import STAGE, Job, do
 
@@ -20,7 +19,7 @@ from vidclf.stages.transcode import STAGE, Job, do
 def transcode_clips(run: IngestRun, shard: int) -> None:
     """Cut and encode the shard's clips whose video is there."""
     clips = run.plan.shards[shard]
-    sources = read_stage(run.store, DOWNLOAD, DOWNLOADED, {annotation.source_key for annotation in clips.values()})
+    sources = read_stage(run.store, DOWNLOAD, None, {annotation.source_key for annotation in clips.values()})
     made = read_stage(run.store, STAGE, run.clip_recipe, clips)
     execution = run.config.execution
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prefect import Task
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, wait
+
+from tasks import fanout
 
 
 def in_window(stages: Sequence[Task[..., Any]], run: object, shards: Iterable[int], size: int) -> None:
@@ -21,15 +23,22 @@ def in_window(stages: Sequence[Task[..., Any]], run: object, shards: Iterable[in
     chains: deque[list[PrefectFuture[Any]]] = deque()
     for shard in shards:
         if len(chains) >= size:
-            _finish(chains.popleft())
+            _finish(chains.popleft(), chains)
         chain: list[PrefectFuture[Any]] = []
         for stage in stages:
             chain.append(stage.submit(run, shard, wait_for=chain[-1:]))
         chains.append(chain)
     while chains:
-        _finish(chains.popleft())
+        _finish(chains.popleft(), chains)
 
 
-def _finish(chain: list[PrefectFuture[Any]]) -> None:
-    for future in chain:
-        future.result()
+def _finish(chain: list[PrefectFuture[Any]], others: Iterable[list[PrefectFuture[Any]]]) -> None:
+    """Wait for a shard; where it failed, stop the others and wait for them too, before anybody ends what they use."""
+    try:
+        for future in chain:
+            future.result()
+    except BaseException:
+        fanout.stopping.set()
+        for other in (chain, *others):
+            wait(other)
+        raise

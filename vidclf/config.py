@@ -25,10 +25,6 @@ class Frozen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def fingerprint(self, length: int = 12) -> str:
-        """A short hash of the values, the same in every process and version of Python."""
-        return fingerprint(self.model_dump(mode="json"), length)
-
 
 def fingerprint(values: Any, length: int = 12) -> str:
     """SHA-256 over the canonical JSON of ``values``, as ``length`` hexadecimal digits."""
@@ -83,7 +79,7 @@ class AugmentConfig(Frozen):
 class PublishConfig(Frozen):
     """When the result becomes the data set's latest snapshot."""
 
-    min_ok_share: float = Field(0.5, ge=0, le=1, description="share of labelled clips that must be ok")
+    min_ok_share: float = Field(0.5, ge=0, le=1, description="share of the annotations that must have become clips")
 
 
 class ExecutionConfig(Frozen):
@@ -96,7 +92,9 @@ class ExecutionConfig(Frozen):
     part_size: int = Field(32, ge=1, le=10_000, description="clips per Parquet part of frames")
     max_in_flight: int | None = Field(None, ge=1, description="Ray tasks at a time; None: twice the cluster's CPUs")
     attempts: int = Field(3, ge=1, le=20, description="tries per clip within one run, for errors that pass")
-    download_timeout: float = Field(600, gt=0, description="seconds per video")
+    download_timeout: float = Field(
+        600, gt=0, description="seconds per video; its worker is killed after twice that and half a minute"
+    )
     transcode_timeout: float = Field(300, gt=0, description="seconds per clip")
     keep_sources: bool = Field(True, description="keep downloaded videos in the store after the run")
 
@@ -161,7 +159,9 @@ class TrainConfig(Frozen):
     num_workers: int = Field(1, ge=1, description="Ray Train workers")
     cpus_per_worker: int | None = Field(None, ge=1, description="None: all of the smallest node, shared by the workers")
     use_gpu: bool | None = Field(None, description="None: where the cluster has one")
-    fast_dev_run: bool = Field(False, description="one batch of everything, nothing kept: does it run at all?")
+    fast_dev_run: bool = Field(
+        False, description="one batch of everything, under a name of its own: does it run at all?"
+    )
     experiment: str = Field("vidclf", description="MLflow experiment")
 
     @model_validator(mode="after")

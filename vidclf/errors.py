@@ -7,7 +7,7 @@
     └── ClipError             one clip failed; the run goes on
         ├── SourceError
         │   ├── Gone          removed, private, never there            permanent
-        │   ├── Blocked       the host wants us to stop                open, everybody waits
+        │   ├── Blocked       the host wants us to stop                open
         │   └── Unreachable   the network or the host is down          open
         ├── MediaError
         │   ├── Unreadable    not a video, truncated, damaged          permanent

@@ -131,4 +131,8 @@ def _is_dead(holder: dict[str, object]) -> bool:
 def _boot_id() -> str:
     path = Path("/proc/sys/kernel/random/boot_id")  # Linux; elsewhere only the expiry counts
     boot = path.read_text().strip() if path.exists() else ""
-    return f"{socket.gethostname()}:{boot}" if boot else ""
+    if not boot:
+        return ""
+    return (
+        f"{socket.gethostname()}:{boot}:{os.readlink('/proc/self/ns/pid')}"  # containers count processes by themselves
+    )

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from vidclf.clips import LEDGER
 from vidclf.errors import is_settled
@@ -75,6 +75,7 @@ class LedgerWriter:
         self._held: list[Entry] = []
         self._last_flush = monotonic()
         self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
 
     def __enter__(self) -> LedgerWriter:
         return self
@@ -86,6 +87,10 @@ class LedgerWriter:
         with self._lock:
             self._held.append(replace(entry, run_id=self.run_id, finished_at=entry.finished_at or datetime.now(UTC)))
             due = len(self._held) >= FLUSH_ROWS or monotonic() - self._last_flush >= FLUSH_SECONDS
+            if not due and self._timer is None:  # nothing else may come for minutes
+                self._timer = threading.Timer(FLUSH_SECONDS, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
         if due:
             self.flush()
 
@@ -93,6 +98,9 @@ class LedgerWriter:
         """Write what is held as one file."""
         with self._lock:
             self._last_flush = monotonic()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             if not self._held:
                 return
             table = pa.Table.from_pylist([asdict(entry) for entry in self._held], schema=LEDGER)
@@ -102,16 +110,17 @@ class LedgerWriter:
             self._held.clear()
 
 
-def read_stage(store: Store, stage: str, recipe: str, keys: Iterable[str] | None = None) -> dict[str, Entry]:
-    """The last entry of every key of a stage under ``recipe``; only of ``keys``, where they are given."""
-    wanted = None if keys is None else set(keys)
+def read_stage(store: Store, stage: str, recipe: str | None, keys: Iterable[str] | None = None) -> dict[str, Entry]:
+    """The last entry of every key of a stage under ``recipe`` (None: any); only of ``keys``, where they are given."""
+    wanted = None if keys is None else pa.array(set(keys), pa.string())
+    filters = None if recipe is None else [("recipe", "=", recipe)]
     latest: dict[str, Entry] = {}
     for path in store.files(f"ledger/{stage}", ".parquet"):  # names begin with the time: later files override
-        with store.fs.open(store.full(path), "rb") as file:
-            table = pq.read_table(file, schema=LEDGER, filters=[("recipe", "=", recipe)])
+        table = store.read_table(path, schema=LEDGER, filters=filters)
+        if wanted is not None:
+            table = table.filter(pc.is_in(table["key"], wanted))
         for row in table.to_pylist():
-            if wanted is None or row["key"] in wanted:
-                held = latest.get(row["key"])
-                if held is None or row["finished_at"] >= held.finished_at:
-                    latest[row["key"]] = Entry(**row)
+            held = latest.get(row["key"])
+            if held is None or row["finished_at"] >= held.finished_at:
+                latest[row["key"]] = Entry(**row)
     return latest

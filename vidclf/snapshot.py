@@ -17,6 +17,7 @@ from vidclf.errors import ConfigError, StorageError
 from vidclf.storage import Store
 
 LATEST = "latest.json"
+CLASSES = "classes.json"
 
 #: What two equal datasets may differ in: where things lie, and how an error was worded.
 NOT_IDENTITY = {"error_message", "clip_path", "frames_path", "frames_row", "variants_path", "variants_row"}
@@ -69,6 +70,20 @@ def statistics(clips: pa.Table) -> dict[str, Any]:
 def extend_classes(known: list[str], labels: set[str]) -> list[str]:
     """``known`` with the new labels behind, sorted: an id that was given never changes."""
     return known + sorted(labels - set(known))
+
+
+def register_classes(store: Store, labels: set[str]) -> list[str]:
+    """The dataset's class list, index = label_id, with ``labels`` in it. Append-only, and kept for good.
+
+    Raises:
+        StorageError: somebody else changed it in this moment.
+    """
+    found = store.read_versioned(CLASSES)
+    known = json.loads(found[0]) if found else []
+    classes = extend_classes(known, labels)
+    if classes != known and not store.replace(CLASSES, json.dumps(classes).encode(), found[1] if found else None):
+        raise StorageError(f"{store.uri}/{CLASSES} was changed by somebody else in this moment; run again")
+    return classes
 
 
 def write_snapshot(store: Store, clips: pa.Table, classes: list[str], made_by: dict[str, Any]) -> Snapshot:
@@ -132,8 +147,6 @@ def read_snapshot(store: Store, snapshot_id: str = "latest") -> Snapshot:
 
 
 def ok_share(clips: pa.Table) -> float:
-    """The share of the labelled annotations that became clips; 1 where there are none."""
-    status = clips["status"]
-    ok = pc.sum(pc.equal(status, "ok")).as_py() or 0
-    labelled = len(clips) - (pc.sum(pc.equal(status, "unlabelled")).as_py() or 0)
-    return ok / labelled if labelled else 1.0
+    """The share of the annotations that became clips, labelled or not; 1 where there are none."""
+    failed = pc.sum(pc.equal(clips["status"], "failed")).as_py() or 0
+    return 1.0 - failed / len(clips) if len(clips) else 1.0

@@ -34,7 +34,7 @@ class Store:
     """
 
     def __init__(self, uri: str | os.PathLike[str]):
-        self.uri = str(uri).rstrip("/") or "/"
+        self.uri = absolute_uri(str(uri).rstrip("/") or "/")
         self._opened: tuple[fsspec.AbstractFileSystem, str] | None = None
 
     def __repr__(self) -> str:
@@ -82,9 +82,13 @@ class Store:
             self.fs.invalidate_cache()
             return bool(self.fs.exists(self.full(path)))
 
-    def size(self, path: str) -> int:
-        with self._explained("measure", path):
-            return int(self.fs.size(self.full(path)))
+    def is_file(self, path: str) -> bool:
+        """Whether a file is there; a store that cannot be asked raises, instead of seeming empty."""
+        with self._explained("look for", path):
+            try:
+                return bool(self.fs.info(self.full(path))["type"] == "file")
+            except (FileNotFoundError, NotADirectoryError):
+                return False
 
     def files(self, folder: str, suffix: str = "") -> list[str]:
         """Paths of the files right in ``folder``, sorted; none where the folder is not there."""
@@ -104,9 +108,15 @@ class Store:
     def read_json(self, path: str) -> Any:
         return json.loads(self.read_bytes(path))
 
-    def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
+    def read_table(self, path: str, columns: list[str] | None = None, **options: Any) -> pa.Table:
+        """A Parquet file; the options are pyarrow's."""
         with self._explained("read", path), self.fs.open(self.full(path), "rb") as file:
-            return pq.read_table(file, columns=columns)
+            return pq.read_table(file, columns=columns, **options)
+
+    def read_row_group(self, path: str, row: int) -> pa.Table:
+        """One row group of a Parquet file, by a ranged read."""
+        with self._explained("read", path), self.fs.open(self.full(path), "rb") as file:
+            return pq.ParquetFile(file).read_row_group(row)
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a file whole: a reader sees all of it or nothing."""
@@ -275,6 +285,11 @@ def _text(error: BaseException) -> str:
 
 def _cause(error: BaseException) -> str:
     return _text(error.__cause__ or error)
+
+
+def absolute_uri(uri: str) -> str:
+    """A local path made absolute, since other processes have other working folders; a URI as it is."""
+    return uri if "://" in uri else os.path.abspath(uri)
 
 
 def _json_bytes(value: Any) -> bytes:

@@ -174,9 +174,9 @@ def test_models_train_on_real_clips_and_are_in_mlflow(
         said = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict([str(REAL / "videos/timecode001.mp4")])
         assert said[0]["label"] in snapshot.classes
         assert 0 < said[0]["score"] <= 1
-    table = mlflow.artifacts.load_dict(f"runs:/{runs['compare-real'].info.run_id}/comparison.json")
+    table = mlflow.artifacts.load_dict(f"runs:/{runs['compare-real-val'].info.run_id}/comparison.json")
     assert len(table["data"]) == 3
-    pictures = [file.path for file in mlflow_client.list_artifacts(runs["compare-real"].info.run_id)]
+    pictures = [file.path for file in mlflow_client.list_artifacts(runs["compare-real-val"].info.run_id)]
     assert "comparison.png" in pictures
 
 

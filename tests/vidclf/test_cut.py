@@ -14,7 +14,9 @@ from tests.conftest import VideoMaker, read_number
 from vidclf.config import ClipProfile
 from vidclf.errors import NoVideo, OutOfRange, TimedOut, TooShort, Unreadable, Unsafe
 from vidclf.media.cut import cut
+from vidclf.media.ffmpeg import cut_command
 from vidclf.media.frames import read_frames
+from vidclf.media.probe import SourceInfo
 
 PROFILE = ClipProfile(short_side=48, crf=10, preset="ultrafast")
 
@@ -137,3 +139,11 @@ def test_what_is_not_a_regular_file_is_refused_before_it_is_opened(tmp_path: Pat
 def test_ffmpeg_that_takes_too_long_is_killed(make_video: VideoMaker, tmp_path: Path) -> None:
     with pytest.raises(TimedOut):
         cut(make_video(num_frames=75), None, None, PROFILE, tmp_path / "clip.mp4", timeout=0.001)
+
+
+def test_a_beginning_at_an_odd_tick_moves_no_frame() -> None:
+    """The container says its start in microseconds, which is rounded; a frame must not fall out by that."""
+    info = SourceInfo(Fraction(1, 90_000), 126_005, 10.0, Fraction(25), seekable=True)
+    command = " ".join(cut_command(Path("a.ts"), info, 1.0, 2.0, PROFILE, Path("b.mp4")))
+    assert "start_pts=216005" in command
+    assert "end_pts=306005" in command

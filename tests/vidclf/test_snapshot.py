@@ -15,6 +15,7 @@ from vidclf.snapshot import (
     ok_share,
     point_latest_at,
     read_snapshot,
+    register_classes,
     snapshot_id_of,
     write_snapshot,
 )
@@ -66,10 +67,14 @@ def test_new_classes_never_renumber_old_ones() -> None:
     assert extend_classes(["b", "d"], {"a", "b", "c"}) == ["b", "d", "a", "c"]
 
 
-def test_unlabelled_clips_do_not_count_as_failures() -> None:
-    clips = manifest(
-        {"annotation_id": "1"},
-        {"annotation_id": "2", "status": "failed"},
-        {"annotation_id": "3", "status": "unlabelled"},
-    )
-    assert ok_share(clips) == 0.5
+def test_the_share_that_is_ok_counts_unlabelled_clips_too() -> None:
+    states = ["unlabelled", "failed", "unlabelled", "ok"]
+    clips = manifest(*({"annotation_id": str(number), "status": status} for number, status in enumerate(states)))
+    assert ok_share(clips) == 0.75
+
+
+def test_a_class_keeps_its_number_whatever_is_published_after_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert register_classes(store, {"a", "c"}) == ["a", "c"]
+    assert register_classes(store, {"b"}) == ["a", "c", "b"]
+    assert register_classes(store, {"a"}) == ["a", "c", "b"]

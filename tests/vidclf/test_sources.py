@@ -11,7 +11,7 @@ from vidclf.errors import Blocked, ConfigError, Gone, SourceError, Unreachable
 from vidclf.sources import Source, parse_source
 from vidclf.sources.folder import Folder
 from vidclf.sources.youtube import explain
-from vidclf.stages.download import Job, do
+from vidclf.stages.download import Job, do, recipe_of
 from vidclf.storage import Store
 
 
@@ -73,7 +73,7 @@ def test_the_next_source_is_asked_where_one_has_not_got_it(make_video: VideoMake
     make_video("videos/gone.mp4", num_frames=2)
     Failing.kind = "failing"
     store = Store(tmp_path / "store")
-    entry = do(Job(store, "gone", "gone", (Failing(), Folder(path=str(tmp_path / "videos")))))
+    entry = do(Job(store, "gone", "r", "gone", (Failing(), Folder(path=str(tmp_path / "videos")))))
     assert (entry.source, entry.path) == ("folder", "sources/gone.mp4")
     assert store.exists("sources/gone.mp4")
 
@@ -81,6 +81,17 @@ def test_the_next_source_is_asked_where_one_has_not_got_it(make_video: VideoMake
 def test_an_error_that_may_pass_outweighs_a_permanent_one(tmp_path: Path) -> None:
     Failing.kind = "failing"
     (tmp_path / "videos").mkdir()
-    job = Job(Store(tmp_path / "store"), "k", "blocked", (Folder(path=str(tmp_path / "videos")), Failing()))
+    job = Job(Store(tmp_path / "store"), "k", "r", "blocked", (Folder(path=str(tmp_path / "videos")), Failing()))
     with pytest.raises(Blocked, match=r"folder: there is no video 'blocked'.*failing: because"):
         do(job)
+
+
+def test_a_folder_that_is_not_there_says_nothing_of_its_videos(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match="there is no folder"):
+        Folder(path=str(tmp_path / "not mounted")).fetch("a", tmp_path)
+
+
+def test_what_one_list_of_sources_could_not_deliver_another_may(tmp_path: Path) -> None:
+    one, two = Folder(path=str(tmp_path / "one")), Folder(path=str(tmp_path / "two"))
+    assert recipe_of([one]) == recipe_of([Folder(path=str(tmp_path / "one"))])
+    assert len({recipe_of([one]), recipe_of([two]), recipe_of([one, two]), recipe_of([two, one])}) == 4

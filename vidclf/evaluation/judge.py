@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from vidclf.config import fingerprint
-from vidclf.evaluation.metrics import Evaluation, evaluate
 from vidclf.evaluation.scoring import FrameOrder, Progress, ignore_progress, score
 from vidclf.models.checkpoint import load, read_card
 from vidclf.storage import Store
@@ -65,11 +64,6 @@ def answer(question: Question, device: str = "cpu", on_step: Progress = ignore_p
     scores = score(model, data, device, question.frame_order, question.seed, on_step=on_step)
     kept.write_table(question.scores_path, scores)
     return scores
-
-
-def evaluation_of(question: Question) -> Evaluation:
-    """What the kept scores of an answered question amount to."""
-    return evaluate(Store(question.model_uri).read_table(question.scores_path), classes_of(question))
 
 
 def classes_of(question: Question) -> Sequence[str]:

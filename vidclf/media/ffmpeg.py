@@ -68,8 +68,7 @@ def cut_command(
 
 def _ticks(seconds: float, info: SourceInfo) -> int:
     """The first tick at or after a time: a frame is in when its tick is at least this."""
-    exact = (Fraction(str(seconds)) + Fraction(str(info.start_time))) / info.time_base
-    return math.ceil(exact)
+    return info.start_ticks + math.ceil(Fraction(str(seconds)) / info.time_base)
 
 
 def _scaled_size(short_side: int) -> tuple[str, str]:

@@ -26,11 +26,9 @@ MAX_PIXELS = 8192 * 4320  # a decoder's buffers grow with the declared size, wha
 class SourceInfo:
     """A source video as its container declares it."""
 
-    width: int  # pixels, before rotation
-    height: int
     time_base: Fraction  # seconds per tick of the video stream
-    start_time: float  # seconds; what the file calls its beginning
-    duration: float | None  # seconds from start_time; None where it is not declared
+    start_ticks: int  # what the file calls its beginning, in ticks of time_base
+    duration: float | None  # seconds from its beginning; None where it is not declared
     average_rate: Fraction | None  # frames per second
     seekable: bool  # seeking before the segment loses no frame
 
@@ -83,10 +81,8 @@ def probe_source(path: Path) -> SourceInfo:
             begin = stream.start_time if stream.start_time is not None else 0
             duration = float((begin + stream.duration) * stream.time_base) - start_time
         return SourceInfo(
-            stream.codec_context.width,
-            stream.codec_context.height,
             stream.time_base,
-            start_time,
+            round(Fraction(container.start_time or 0, 1_000_000) / stream.time_base),
             duration,
             stream.average_rate,
             seekable=not container.format.name.startswith("mpeg"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from vidclf.errors import Gone, StorageError, Unreachable
 from vidclf.sources import Source, register
-from vidclf.storage import Store
+from vidclf.storage import Store, absolute_uri
 
 EXTENSIONS = ("", ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".gif")
 
@@ -17,7 +18,9 @@ EXTENSIONS = ("", ".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpe
 class Folder(Source):
     """``{path}/{source_id}``, with or without a video's extension."""
 
-    path: str = Field(description="folder, or any fsspec URI such as s3://bucket/videos")
+    path: Annotated[str, AfterValidator(absolute_uri)] = Field(
+        description="folder, or any fsspec URI such as s3://bucket/videos"
+    )
 
     def fetch(self, source_id: str, into: Path) -> Path:
         """See ``Source.fetch``. An id that climbs out of the folder is ``Gone``."""
@@ -27,10 +30,12 @@ class Folder(Source):
         try:
             for extension in EXTENSIONS:
                 name = source_id + extension
-                if store.fs.isfile(store.full(name)):
+                if store.is_file(name):
                     local = into / f"video{PurePosixPath(name).suffix.lower()}"
                     store.get_file(name, local)
                     return local
+            if store.is_local and not Path(store.root).is_dir():
+                raise Unreachable(f"there is no folder {self.path}")
         except StorageError as error:
             raise Unreachable(str(error)) from error
         raise Gone(f"there is no video {source_id!r} in {self.path}")

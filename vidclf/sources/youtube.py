@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from pydantic import Field
@@ -49,7 +50,7 @@ class YouTube(Source):
             "socket_timeout": 30,
             "ratelimit": self.rate_limit,
             "sleep_interval": self.sleep,
-            "cookiefile": os.environ.get("VIDCLF_COOKIES"),
+            "cookiefile": _own_cookies(into),
             "proxy": os.environ.get("VIDCLF_PROXY"),
         }
         try:
@@ -61,6 +62,12 @@ class YouTube(Source):
         if not found:
             raise Unreachable("yt-dlp reported success and wrote no file")
         return found[0]
+
+
+def _own_cookies(into: Path) -> str | None:
+    """A copy of ``$VIDCLF_COOKIES``: yt-dlp writes into the file that it is given, and there are many of us."""
+    given = os.environ.get("VIDCLF_COOKIES")
+    return None if given is None else str(shutil.copy(given, into / "cookies.txt"))
 
 
 def explain(message: str) -> SourceError:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from vidclf.config import AugmentConfig
 from vidclf.ledger import Entry
@@ -92,6 +91,5 @@ def do(job: Job) -> list[Entry]:
 
 
 def _read(store: Store, wanted: Wanted) -> dict[str, Any]:
-    with store.fs.open(store.full(wanted.frames_path), "rb") as file:
-        row: dict[str, Any] = pq.ParquetFile(file).read_row_group(wanted.frames_row).to_pylist()[0]
+    row: dict[str, Any] = store.read_row_group(wanted.frames_path, wanted.frames_row).to_pylist()[0]
     return row

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidclf.config import fingerprint
 from vidclf.errors import Blocked, SourceError, Unreachable
 from vidclf.ledger import Entry
 from vidclf.sources import Source
 from vidclf.storage import Store
 
 STAGE = "download"
-RECIPE = "source"  # a download does not depend on the configuration of later stages
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,14 @@ class Job:
 
     store: Store
     key: str  # source_key
+    recipe: str  # of the list of sources
     source_id: str
     sources: tuple[Source, ...]
+
+
+def recipe_of(sources: Sequence[Source]) -> str:
+    """Which sources were asked: what one list could not deliver, another may. What was delivered stays delivered."""
+    return fingerprint([{"kind": source.kind, **source.model_dump(mode="json")} for source in sources])
 
 
 def do(job: Job) -> Entry:
@@ -45,7 +52,7 @@ def do(job: Job) -> Entry:
             path = f"sources/{job.key}{video.suffix.lower()}"
             size = video.stat().st_size
             job.store.put_file(video, path)
-            return Entry(job.key, STAGE, RECIPE, source=source.kind, path=path, bytes=size)
+            return Entry(job.key, STAGE, job.recipe, source=source.kind, path=path, bytes=size)
     raise _most_hopeful(failures)
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from vidclf.processes import start_ticks
 
-#: Nothing that runs here reports to anybody: usage statistics and update checks of the libraries, switched off.
+#: Nothing that runs here reports to anybody (usage statistics and update checks of the libraries, switched off), and no
+#: progress bar but ours is shown.
 QUIET_LIBRARIES = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "NO_ALBUMENTATIONS_UPDATE": "1",
     "DO_NOT_TRACK": "1",
 }

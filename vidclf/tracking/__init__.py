@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +131,7 @@ def log_model(run_id: str, checkpoint: Store) -> str:
         local.mkdir()
         for path in ("model.json", "model.safetensors"):
             checkpoint.get_file(path, local / path)
-        with mlflow.start_run(run_id=run_id):
+        with mlflow.start_run(run_id=run_id), _quiet():
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=VideoLabels(),
@@ -137,6 +140,20 @@ def log_model(run_id: str, checkpoint: Store) -> str:
                 input_example=None,
             )
     return str(logged.model_uri)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without MLflow's advice on pickles and type hints, which would be printed through the progress display."""
+    logger = logging.getLogger("mlflow.pyfunc")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.types")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -237,6 +237,8 @@ def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str
     if first["type"] == "missing":
         return f"setting {path!r} is missing{more}"
     message = re.sub(r"^Value error, ", "", first["msg"])
+    if first["type"] == "string_pattern_mismatch":
+        message = "only letters, digits, '.', '_' and '-', and not one of the last three first"
     if not path:
         return message + more
     return f"setting {path!r} is {first['input']!r}: {message}{more}"

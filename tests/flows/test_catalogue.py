@@ -51,7 +51,7 @@ def test_merging_changes_neither_side() -> None:
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        (["dataset=a/b"], r"setting 'dataset' is 'a/b'"),
+        (["dataset=a/b"], r"setting .dataset. is .a/b.: only letters, digits"),
         (["clips.colour=red"], r"setting 'clips.colour' does not exist; there are: .*short_side"),
         (["clips.short_side=many"], r"setting 'clips.short_side' is 'many'"),
         (["nonsense"], r"--set 'nonsense': expected key=value"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import statistics
 import subprocess
 import tempfile
@@ -66,18 +67,18 @@ def prepare(folder: Path, clips: int) -> list[transcode.Job]:
 
 def bare(folder: Path, jobs: list[transcode.Job]) -> float:
     """Seconds of the same ffmpeg commands under xargs."""
-    lines = []
+    scripts = []
     for number, job in enumerate(jobs):
-        source = folder / "store" / job.source_path
-        made = folder / f"bare-{number}.mp4"
+        source, made, script = (
+            folder / "store" / job.source_path,
+            folder / f"bare-{number}.mp4",
+            folder / f"{number}.sh",
+        )
         command = cut_command(source, probe_source(source), job.time_start, job.time_end, PROFILE, made)
-        lines.append("\0".join(command))
-    script = "\n".join(line.replace("\0", " ").replace("(", r"\(").replace(")", r"\)") for line in lines)
+        script.write_text(shlex.join(command))
+        scripts.append(str(script))
     began = time.perf_counter()
-    subprocess.run(
-        ["xargs", "-P", str(os.cpu_count()), "-I{}", "sh", "-c", "{}"],
-        input=script, text=True, check=True,
-    )  # fmt: skip
+    subprocess.run(["xargs", "-P", str(os.cpu_count()), "-n1", "sh"], input="\n".join(scripts), text=True, check=True)
     return time.perf_counter() - began
 
 

@@ -113,10 +113,11 @@ class LedgerWriter:
 def read_stage(store: Store, stage: str, recipe: str | None, keys: Iterable[str] | None = None) -> dict[str, Entry]:
     """The last entry of every key of a stage under ``recipe`` (None: any); only of ``keys``, where they are given."""
     wanted = None if keys is None else pa.array(set(keys), pa.string())
-    filters = None if recipe is None else [("recipe", "=", recipe)]
     latest: dict[str, Entry] = {}
     for path in store.files(f"ledger/{stage}", ".parquet"):  # names begin with the time: later files override
-        table = store.read_table(path, schema=LEDGER, filters=filters)
+        table = store.read_table(path)
+        if recipe is not None:
+            table = table.filter(pc.equal(table["recipe"], recipe))
         if wanted is not None:
             table = table.filter(pc.is_in(table["key"], wanted))
         for row in table.to_pylist():

@@ -108,10 +108,14 @@ class Store:
     def read_json(self, path: str) -> Any:
         return json.loads(self.read_bytes(path))
 
-    def read_table(self, path: str, columns: list[str] | None = None, **options: Any) -> pa.Table:
-        """A Parquet file; the options are pyarrow's."""
-        with self._explained("read", path), self.fs.open(self.full(path), "rb") as file:
-            return pq.read_table(file, columns=columns, **options)
+    def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
+        """A whole Parquet file.
+
+        Not by ``pq.read_table``: its dataset scanner, on a Python file and from several threads, aborted the process.
+        """
+        data = pa.BufferReader(self.read_bytes(path))
+        with self._explained("read", path):
+            return pq.ParquetFile(data).read(columns, use_threads=False)
 
     def read_row_group(self, path: str, row: int) -> pa.Table:
         """One row group of a Parquet file, by a ranged read."""

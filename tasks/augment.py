@@ -41,6 +41,8 @@ def augment_clips(run: IngestRun) -> None:
     todo = [clip_id for clip_id, number in shares.items() if not has_enough(made.get(clip_id), number)]
     board.expect(STAGE, len(shares))
     board.advance(STAGE, len(shares) - len(todo))
+    if not todo:
+        return
 
     def jobs() -> Iterator[Job]:
         for ids in in_parts(todo, run.config.execution.part_size):

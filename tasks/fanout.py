@@ -194,9 +194,8 @@ class _Loop(Generic[Job, Value]):
             return
         except (ray_errors.NodeDiedError, ray_errors.WorkerCrashedError, ray_errors.OutOfMemoryError) as error:
             if isinstance(error, ray_errors.NodeDiedError) or attempt.nodes - _living_nodes():
-                self.again.append(
-                    _Try(attempt.job, attempt.attempt)
-                )  # the machine died, which says nothing of the clip
+                # The machine died, which says nothing of the clip: it is no attempt.
+                self.again.append(_Try(attempt.job, attempt.attempt))
                 return
             what = "ran out of memory" if isinstance(error, ray_errors.OutOfMemoryError) else "died"
             crash = Crashed(f"the process that worked on it {what}")

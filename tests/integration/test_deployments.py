@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows.catalogue import read_deployments
-from tests.integration.test_stack import ROOT, Project
+from tests.integration.test_stack import ROOT, Project, own_ports
 from vidclf.snapshot import dataset_store, read_snapshot
 
 pytestmark = pytest.mark.integration
@@ -19,11 +18,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def project(own_home: Path) -> Iterator[Project]:
     """This repository, with a home and ports of its own."""
-    probes = {name: socket.create_server(("127.0.0.1", 0)) for name in ("prefect", "mlflow", "ray")}
-    ports = {name: probe.getsockname()[1] for name, probe in probes.items()}
-    for probe in probes.values():
-        probe.close()
-    project = Project(ROOT, own_home, ports)
+    project = Project(ROOT, own_home, own_ports())
     yield project
     project.vidclf("down")
 

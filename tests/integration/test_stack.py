@@ -110,6 +110,15 @@ class Project:
             return probe.connect_ex(("127.0.0.1", self.ports[name])) == 0
 
 
+def own_ports() -> dict[str, int]:
+    """A free port of the loopback interface for each service, all different."""
+    probes = {name: socket.create_server(("127.0.0.1", 0)) for name in ("prefect", "mlflow", "ray")}
+    ports = {name: probe.getsockname()[1] for name, probe in probes.items()}
+    for probe in probes.values():
+        probe.close()
+    return ports
+
+
 @pytest.fixture
 def project(tmp_path: Path, own_home: Path) -> Iterator[Project]:
     folder = tmp_path / "project"
@@ -118,11 +127,7 @@ def project(tmp_path: Path, own_home: Path) -> Iterator[Project]:
     (folder / "greetings" / "hello.py").write_text(FLOW)
     (folder / "prefect.yaml").write_text(PREFECT_YAML)
     (folder / "pyproject.toml").write_text(f'[tool.prefect]\nprofiles_path = "{own_home}/profiles.toml"\n')
-    probes = {name: socket.create_server(("127.0.0.1", 0)) for name in ("prefect", "mlflow", "ray")}
-    ports = {name: probe.getsockname()[1] for name, probe in probes.items()}
-    for probe in probes.values():
-        probe.close()
-    project = Project(folder, own_home, ports)
+    project = Project(folder, own_home, own_ports())
     yield project
     project.vidclf("down")
 

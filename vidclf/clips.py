@@ -10,6 +10,19 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 1
 
+#: One row per annotation, as the layouts read them. Both times null: the whole video.
+ANNOTATIONS = pa.schema(
+    [
+        pa.field("source_id", pa.string(), nullable=False),  # video id, or path inside the folder; hostile input
+        pa.field("label", pa.string()),  # null: unlabelled
+        pa.field("split", pa.string()),  # train | val | test; null: the layout has none, so one is drawn
+        pa.field("group", pa.string()),  # what must not be torn apart by a drawn split; null: the source
+        pa.field("time_start", pa.float64()),  # seconds
+        pa.field("time_end", pa.float64()),  # seconds, exclusive
+        pa.field("problem", pa.string()),  # why the row makes no sense; it becomes a failed row of the manifest
+    ]
+)
+
 #: One row per annotation: what became of it. ``snapshots/{snapshot_id}/clips.parquet``.
 MANIFEST = pa.schema(
     [

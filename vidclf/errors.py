@@ -4,9 +4,11 @@
     ├── ConfigError           the request is wrong: a name, a value, a combination
     ├── AnnotationError       an annotation file, or one row of it, makes no sense
     ├── StorageError          the store cannot be reached, read or written
+    ├── Postponed             not yet: a host's turn has not come; no failure
     └── ClipError             one clip failed; the run goes on
         ├── SourceError
         │   ├── Gone          removed, private, never there            permanent
+        │   ├── Removed       taken out on request                     permanent
         │   ├── Blocked       the host wants us to stop                open
         │   └── Unreachable   the network or the host is down          open
         ├── MediaError
@@ -31,7 +33,8 @@ class Retry(Enum):
     """What to do with a clip that failed, within the same run."""
 
     NEVER = "never"  # the same would happen again
-    BACKOFF = "backoff"  # alone, later, with jitter
+    BACKOFF = "backoff"  # later, with jitter
+    WHEN_ALLOWED = "when_allowed"  # when its host lets everybody on again
     ONCE_ALONE = "once_alone"  # a crash may have been a neighbour's
 
 
@@ -59,6 +62,21 @@ class StorageError(VidclfError):
     kind = "storage"
 
 
+class Postponed(VidclfError):
+    """A host's turn has not come: ask again at ``until``. Not a failure, and no attempt."""
+
+    kind = "postponed"
+
+    def __init__(self, host: str, until: float, why: str = ""):
+        super().__init__(host, until, why)  # as they are, so that it can be pickled
+        self.host = host
+        self.until = until  # seconds since the epoch
+        self.why = why  # empty where it is the allowed rate alone
+
+    def __str__(self) -> str:
+        return f"{self.host} is asked again at {self.until:.0f}" + (f": {self.why}" if self.why else "")
+
+
 class ClipError(VidclfError):
     """One clip failed. It becomes a row with this kind, never the end of a run."""
 
@@ -77,11 +95,25 @@ class Gone(SourceError):
     kind = "gone"
 
 
+class Removed(SourceError):
+    """The clip was taken out of the dataset on request."""
+
+    kind = "removed"
+
+
 class Blocked(SourceError):
-    """The host asks us to stop: too many requests, a sign-in, a bot check."""
+    """The host asks us to stop: too many requests, a sign-in, a bot check.
+
+    ``retry_after`` is how many seconds the host asked for; None where it named none.
+    """
 
     kind = "blocked"
     permanent = False
+    retry = Retry.WHEN_ALLOWED
+
+    def __init__(self, message: str = "", retry_after: float | None = None):
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unreachable(SourceError):

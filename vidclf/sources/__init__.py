@@ -1,7 +1,8 @@
 """Where videos come from. One file per source; each registers itself, so a new source is a new file.
 
 A source is a frozen pydantic model: its fields are its options in the configuration
-(``sources: [{kind: folder, path: videos}]``), its ``fetch`` gets one video. Sources are tried in the order given.
+(``sources: [{kind: folder, path: videos}]``), its ``fetch`` gets one video, or what is wanted of it. Sources are tried
+in the order given. Secrets are no options: they come from the environment.
 """
 
 from __future__ import annotations
@@ -9,14 +10,36 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vidclf.errors import ConfigError
 
 SOURCES: dict[str, type[Source]] = {}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of one source video: all of it, or one segment."""
+
+    source_id: str  # the annotation's video id (Kinetics: the YouTube id) or path; hostile input
+    clip_id: str
+    time_start: float | None = None  # seconds; both None: the whole video
+    time_end: float | None = None
+    label: str | None = None
+    split: str = "train"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A local file that holds the whole video, or the part of it from ``begins_at`` to ``ends_at``."""
+
+    path: Path
+    begins_at: float = 0.0  # seconds of the video at which the file's first frame is
+    ends_at: float | None = None  # None: the video's end
 
 
 class Source(BaseModel):
@@ -25,18 +48,26 @@ class Source(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: ClassVar[str]
 
-    def fetch(self, source_id: str, into: Path) -> Path:
-        """Fetch one whole video.
+    rate: float | None = Field(None, gt=0, description="videos per hour, over all workers of all runs; None: no bound")
+    pause: float = Field(
+        60.0, gt=0, description="seconds that everybody waits when the host blocks and names no time; doubled each time"
+    )
+
+    def host(self, wanted: Wanted) -> str | None:
+        """Whose patience a fetch costs, as ``youtube.com``; None: nobody's, so it is neither bounded nor held back."""
+        return None
+
+    def fetch(self, wanted: Wanted, into: Path) -> Fetched:
+        """Fetch a video, or at least the wanted segment of it.
 
         Args:
-            source_id: the annotation's video id (Kinetics: the YouTube id) or path; hostile input.
             into: an empty local folder that belongs to this call.
 
         Returns:
-            The file's path, inside ``into``.
+            A file inside ``into``.
 
         Raises:
-            SourceError: ``Gone``, ``Blocked`` or ``Unreachable``.
+            SourceError: ``Gone``, ``Blocked`` (with ``retry_after`` where the host named it) or ``Unreachable``.
         """
         raise NotImplementedError
 

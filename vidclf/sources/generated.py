@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vidclf.errors import Gone
 from vidclf.generated.choreography import State, programme
-from vidclf.sources import Source, register
+from vidclf.sources import Fetched, Source, Wanted, register
 
 
 @register("generated")
@@ -19,12 +19,13 @@ class Generated(Source):
 
     seed: int = 0
 
-    def fetch(self, source_id: str, into: Path) -> Path:
+    def fetch(self, wanted: Wanted, into: Path) -> Fetched:
         """Draw the video into ``into``. Raises ``Gone`` for the set's dead ids and for ids that are not in it."""
         # drawing and encoding are imported here so that naming this source costs nothing
         from vidclf.generated.drawing import draw
         from vidclf.generated.encoding import encode_audio, encode_video, truncate
 
+        source_id = wanted.source_id
         video = programme(self.seed).get(source_id)
         if video is None:
             raise Gone(
@@ -36,8 +37,8 @@ class Generated(Source):
         path = into / f"{source_id}.mp4"
         if video.state is State.AUDIO_ONLY:
             encode_audio(path, video.seconds)
-            return path
+            return Fetched(path)
         encode_video(draw(video, self.seed), path, video.rate, video.gop)
         if video.state is State.TRUNCATED:
             truncate(path)
-        return path
+        return Fetched(path)

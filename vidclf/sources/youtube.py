@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from vidclf.errors import Blocked, Gone, SourceError, Unreachable
-from vidclf.sources import Source, register
+from vidclf.sources import Fetched, Source, Wanted, register
 
 #: What yt-dlp's messages mean. The first pattern that is found decides; what none matches may pass, so it is Unreachable.
 CAUSES: tuple[tuple[str, type[SourceError]], ...] = (
@@ -32,12 +32,12 @@ class YouTube(Source):
     rate_limit: int | None = Field(None, ge=1, description="bytes per second and download")
     sleep: float = Field(0.0, ge=0, description="seconds before each download")
 
-    def fetch(self, source_id: str, into: Path) -> Path:
+    def fetch(self, wanted: Wanted, into: Path) -> Fetched:
         """See ``Source.fetch``."""
         import yt_dlp
 
-        if not re.fullmatch(r"[A-Za-z0-9_-]{11}", source_id):
-            raise Gone(f"{source_id!r} is not a YouTube id")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{11}", wanted.source_id):
+            raise Gone(f"{wanted.source_id!r} is not a YouTube id")
         options = {
             "format": self.format,
             "outtmpl": str(into / "video.%(ext)s"),
@@ -55,13 +55,13 @@ class YouTube(Source):
         }
         try:
             with yt_dlp.YoutubeDL({name: value for name, value in options.items() if value is not None}) as downloader:
-                downloader.download([f"https://www.youtube.com/watch?v={source_id}"])
+                downloader.download([f"https://www.youtube.com/watch?v={wanted.source_id}"])
         except yt_dlp.utils.DownloadError as error:
             raise explain(str(error)) from error
         found = sorted(into.glob("video.*"))
         if not found:
             raise Unreachable("yt-dlp reported success and wrote no file")
-        return found[0]
+        return Fetched(found[0])
 
 
 def _own_cookies(into: Path) -> str | None:

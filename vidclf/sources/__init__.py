@@ -57,6 +57,10 @@ class Source(BaseModel):
         """Whose patience a fetch costs, as ``youtube.com``; None: nobody's, so it is neither bounded nor held back."""
         return None
 
+    def unit(self, wanted: Wanted) -> str:
+        """What one fetch is about: clips of the same unit share what it delivers, and its failure."""
+        return wanted.source_id
+
     def fetch(self, wanted: Wanted, into: Path) -> Fetched:
         """Fetch a video, or at least the wanted segment of it.
 

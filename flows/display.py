@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from tasks.progress import Stage, board
+from tasks.progress import board, describe
 
 LINE_SECONDS = 5.0
 REFRESH_SECONDS = 0.25
@@ -46,7 +46,7 @@ def _bars(console: Console, ended: threading.Event) -> None:
             for stage in board.stages():
                 if stage.name not in shown:
                     shown[stage.name] = progress.add_task(stage.name, note="", total=stage.total)
-                progress.update(shown[stage.name], completed=stage.done, total=stage.total, note=note(stage))
+                progress.update(shown[stage.name], completed=stage.done, total=stage.total, note=describe(stage))
 
 
 def _lines(console: Console, ended: threading.Event) -> None:
@@ -60,14 +60,4 @@ def _lines(console: Console, ended: threading.Event) -> None:
             if stage.done != done and (complete or last or time.monotonic() - when >= LINE_SECONDS):
                 said[stage.name] = (time.monotonic(), stage.done)
                 total = "?" if stage.total is None else stage.total
-                console.print(f"{stage.name:<22} {stage.done}/{total}  {note(stage)}".rstrip(), highlight=False)
-
-
-def note(stage: Stage) -> str:
-    """What is worth saying of a stage beside its count: failures, the rate, the time left."""
-    if stage.note:
-        return stage.note
-    parts = [f"{stage.failed} failed"] if stage.failed else []
-    if stage.rate and stage.total and stage.done < stage.total:
-        parts.append(f"{stage.rate:.1f}/s, {(stage.total - stage.done) / stage.rate:.0f} s left")
-    return ", ".join(parts)
+                console.print(f"{stage.name:<22} {stage.done}/{total}  {describe(stage)}".rstrip(), highlight=False)

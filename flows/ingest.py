@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks.augment import augment_clips
+from tasks.augment import augment_clips, share_out_variants
 from tasks.download import download_videos
 from tasks.frames import store_frames
 from tasks.plan import plan_clips
@@ -45,7 +45,7 @@ def ingest(
     """
     config = parse(IngestConfig, dict(locals()))
     with ingest_run(config) as run:
-        shards = plan_clips(run)
-        in_window([download_videos, transcode_clips, store_frames], run, shards, config.execution.window)
-        augment_clips(run)
+        window = config.execution.window
+        in_window([download_videos, transcode_clips, store_frames], run, plan_clips(run), window)
+        in_window([augment_clips], run, share_out_variants(run), window)
         return publish_snapshot(run).snapshot_id

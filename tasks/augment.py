@@ -1,88 +1,75 @@
-"""Augment: variants, shared out once the whole count per class is known."""
+"""Augment: variants, shared out once the whole count per class is known, then made shard by shard."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.progress import board
 from tasks.run import IngestRun
-from tasks.settle import in_parts, settle_parts
-from vidclf.errors import VidclfError
-from vidclf.ledger import Entry, read_stage
-from vidclf.stages.augment import STAGE, Job, Wanted, do, share_out
+from tasks.settle import in_parts, settle
+from vidclf.clips import shard_of
+from vidclf.ledger import Entry, read_shard, scan
+from vidclf.manifest import standing, variants_wanted, varied
+from vidclf.stages.augment import STAGE, Job, Share, do, share_out
 from vidclf.stages.frames import STAGE as FRAMES
-from vidclf.stages.frames import part_id
 
 
-class AugmentationFailed(VidclfError):
-    """Some variants could not be made, so nothing is published."""
+@task(name="share out variants", cache_policy=NO_CACHE)
+def share_out_variants(run: IngestRun) -> list[int]:
+    """How many variants each clip is to have, and the shards in which some are missing; none without ``augment``."""
+    config, recipe = run.config.augment, run.recipes.augment
+    if config is None or recipe is None:
+        return []
+    wanted = variants_wanted(standing(run.store, run.plan, run.recipes))
+    run.shares = share_out(((clip_id, label, split) for clip_id, _, label, split in wanted), config)
+    made = varied(scan(run.store, STAGE, recipe, ("error_kind", "num_variants", "outcome")), run.shares)
+    board.expect(STAGE, len(run.shares))
+    missing = run.shares.keys() - made
+    shards = {shard_of(source, run.plan.num_shards) for clip, source, _, _ in wanted if clip in missing}
+    kept = (
+        clip for clip, source, _, _ in wanted if clip in made and shard_of(source, run.plan.num_shards) not in shards
+    )
+    board.advance(STAGE, sum(1 for _ in kept))
+    return sorted(shards)
 
-    kind = "augmentation"
 
-
-@task(name="augment", cache_policy=NO_CACHE)
-def augment_clips(run: IngestRun) -> None:
-    """Make the variants that are missing. Nothing to do where the configuration asks for none.
-
-    Raises:
-        AugmentationFailed: some could not be made.
-    """
-    config = run.config.augment
-    if config is None or run.augment_recipe is None:
-        return
-    recipe = run.augment_recipe
-    stored = read_stage(run.store, FRAMES, run.frames_recipe)
-    shares = shares_of(run, stored)
-    made = read_stage(run.store, STAGE, recipe, shares)
-    todo = [clip_id for clip_id, number in shares.items() if not has_enough(made.get(clip_id), number)]
-    board.expect(STAGE, len(shares))
+@task(name="augment", task_run_name="augment shard {shard}", cache_policy=NO_CACHE)
+def augment_clips(run: IngestRun, shard: int) -> None:
+    """Make the variants that the shard's clips still miss."""
+    config, recipe = run.config.augment, run.recipes.augment
+    assert config is not None
+    assert recipe is not None
+    shares = {clip_id: run.shares[clip_id] for clip_id in sorted(run.plan.shard(shard)) if clip_id in run.shares}
+    stored = read_shard(run.store, FRAMES, shard, run.recipes.frames)
+    made = read_shard(run.store, STAGE, shard, recipe)
+    todo = [clip_id for clip_id, number in shares.items() if not _has_enough(made.get(clip_id), number)]
     board.advance(STAGE, len(shares) - len(todo))
-    if not todo:
-        return
 
     def jobs() -> Iterator[Job]:
         for ids in in_parts(todo, run.config.execution.part_size):
-            wanted = tuple(Wanted(clip_id, *_where(stored[clip_id]), shares[clip_id]) for clip_id in ids)
-            name = part_id(0, (f"{clip.clip_id}x{clip.num_variants}" for clip in wanted))
-            yield Job(run.store, name, recipe, wanted, config, run.config.frames.quality)
+            clips = tuple(_share(stored[clip_id], shares[clip_id]) for clip_id in ids)
+            yield Job(
+                store=run.store,
+                keys=ids,
+                recipe=recipe,
+                shard=shard,
+                clips=clips,
+                config=config,
+                quality=run.config.frames.quality,
+            )
 
-    timeout = run.config.execution.transcode_timeout * 2
-    settle_parts(run, STAGE, recipe, do, jobs(), timeout, single_clips, lambda job: job.clips[0].clip_id)
-    made = read_stage(run.store, STAGE, recipe, shares)
-    failed = [made.get(clip_id) for clip_id, number in shares.items() if not has_enough(made.get(clip_id), number)]
-    if failed:  # a class that is not filled up would be another dataset, under a name of its own
-        why = failed[0].error_message if failed[0] else "not done"
-        raise AugmentationFailed(f"{len(failed)} clips have not got their variants ({why}); run again to make them")
-
-
-def single_clips(job: Job) -> list[Job]:
-    """A part, clip by clip."""
-    return [replace(job, key=part_id(0, [f"{clip.clip_id}x{clip.num_variants}"]), clips=(clip,)) for clip in job.clips]
+    settle(run, STAGE, shard, do, jobs(), run.config.execution.part_timeout)
 
 
-def shares_of(run: IngestRun, stored: dict[str, Entry]) -> dict[str, int]:
-    """clip_id → how many variants it gets; a clip that is annotated twice counts once, with its first label."""
-    if run.config.augment is None:
-        return {}
-    clips = (clip for shard in run.plan.shards.values() for clip in shard.items())
-    kept = (
-        (clip_id, annotation.label, annotation.split)
-        for clip_id, annotation in clips
-        if annotation.label is not None and clip_id in stored and stored[clip_id].ok
-    )
-    return share_out(kept, run.config.augment)
+def _has_enough(entry: Entry | None, number: int) -> bool:
+    """Whether the variants that were made are as many as are wanted, or none can be made."""
+    return entry is not None and entry.settled and (not entry.ok or (entry.num_variants or 0) >= number)
 
 
-def has_enough(entry: Entry | None, number: int) -> bool:
-    """Whether the variants that were made are as many as are wanted."""
-    return entry is not None and entry.ok and (entry.num_variants or 0) >= number
-
-
-def _where(entry: Entry) -> tuple[str, int]:
-    assert entry.path is not None
-    assert entry.row is not None
-    return entry.path, entry.row
+def _share(stored: Entry, number: int) -> Share:
+    assert stored.path is not None
+    assert stored.row is not None
+    return Share(stored.key, stored.path, stored.row, number)

@@ -7,42 +7,50 @@ from collections.abc import Iterator
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.progress import board
 from tasks.run import IngestRun
-from tasks.settle import open_items, settle_each
-from vidclf.ledger import Entry, read_stage
-from vidclf.stages.download import STAGE, Job, do
+from tasks.settle import open_items, settle
+from vidclf.clips import Clip
+from vidclf.ledger import Entry, read_shard
+from vidclf.sources import Wanted
+from vidclf.stages.download import STAGE, Job, do, in_units
 from vidclf.stages.transcode import STAGE as TRANSCODE
 
 
 @task(name="download", task_run_name="download shard {shard}", cache_policy=NO_CACHE)
 def download_videos(run: IngestRun, shard: int) -> None:
-    """Fetch the shard's source videos that are still needed into the store."""
-    clips = run.plan.shards[shard]
-    made = read_stage(run.store, TRANSCODE, run.clip_recipe, clips)
-    needed = {
-        annotation.source_key: annotation.source_id
-        for clip_id, annotation in clips.items()
-        if clip_id not in made or not made[clip_id].settled
-    }
-    everything = {annotation.source_key: annotation.source_id for annotation in clips.values()}
-    fetched = read_stage(run.store, STAGE, None, everything)
-    reopened = {key for key in needed if _is_reopened(run, fetched.get(key))}
+    """Fetch what the shard's clips still need into the store."""
+    clips = run.plan.shard(shard)
+    made = read_shard(run.store, TRANSCODE, shard, run.recipes.clips)
+    needed = [clip_id for clip_id in clips if not run.is_settled(made.get(clip_id))]
+    board.advance(STAGE, len(clips) - len(needed))
+    fetched = read_shard(run.store, STAGE, shard, None)
+    there = {clip_id: entry for clip_id in needed if (entry := fetched.get(clip_id)) and not _is_reopened(run, entry)}
+    sources = run.config.sources
 
     def jobs() -> Iterator[Job]:
-        known = {key: entry for key, entry in fetched.items() if key not in reopened}
-        known |= {
-            key: Entry(key, STAGE, run.download_recipe) for key in everything if key not in needed and key not in known
-        }
-        for key in open_items(known, everything, STAGE):
-            yield Job(run.store, key, run.download_recipe, everything[key], run.config.sources)
+        wanted = [_wanted(clips[clip_id]) for clip_id in open_items(run, there, needed, STAGE)]
+        for unit in in_units(wanted, sources):
+            yield Job(
+                store=run.store,
+                keys=tuple(clip.clip_id for clip in unit),
+                recipe=run.recipes.download,
+                wanted=unit,
+                sources=sources,
+                gate=run.gate,
+            )
 
-    settle_each(run, STAGE, run.download_recipe, do, jobs(), run.config.execution.download_timeout)
+    purse = run.budget.open(shard, there.values())
+    timeout = run.config.execution.download_timeout
+    settle(run, STAGE, shard, do, jobs(), timeout, held=purse.is_empty, on_entries=purse.pay)
 
 
-def _is_reopened(run: IngestRun, entry: Entry | None) -> bool:
-    """Whether a video is asked for again: other sources failed to deliver it, or it was delivered and not kept."""
-    if entry is None:
-        return False
+def _wanted(clip: Clip) -> Wanted:
+    return Wanted(clip.source_id, clip.clip_id, clip.time_start, clip.time_end, clip.label, clip.split)
+
+
+def _is_reopened(run: IngestRun, entry: Entry) -> bool:
+    """Whether a clip is asked for again: other sources failed to deliver it, or it was delivered and not kept."""
     if not entry.ok:
-        return entry.recipe != run.download_recipe
+        return entry.recipe != run.recipes.download
     return entry.path is not None and not run.store.exists(entry.path)

@@ -18,7 +18,8 @@ import ray
 from ray import exceptions as ray_errors
 
 from tasks.cluster import num_cpus
-from vidclf.errors import CLIP_ERRORS, ClipError, Crashed, Retry, StorageError, TimedOut, VidclfError
+from vidclf.errors import CLIP_ERRORS, ClipError, Crashed, Postponed, Retry, StorageError, TimedOut, VidclfError
+from vidclf.processes import DeadlinePassed, deadline
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -26,6 +27,7 @@ Value = TypeVar("Value")
 GRACE_SECONDS = 30.0  # a worker ends its own work in time; this is for one that does not
 BACKOFF_SECONDS = 1.0  # doubled with each try, with full jitter
 POLL_SECONDS = 0.2
+MAX_WAITING = 256  # jobs that wait for their turn, of one fan-out: enough to fill every host's
 
 
 class Cancelled(Exception):
@@ -92,23 +94,27 @@ def fan_out(
     attempts: int = 1,
     cpus: float = 1.0,
     gpus: float = 0.0,
+    held: Callable[[], bool] = lambda: False,
+    on_postponed: Callable[[Postponed], None] = lambda postponed: None,
 ) -> Iterator[Settled[Job, Value]]:
     """Run ``do(job)`` for every job as a Ray task, and yield each as it settles, in no particular order.
 
     Args:
         do: a module-level function that does not import Prefect, directly or not.
         jobs: small and picklable; taken only as places become free.
-        timeout: seconds a job may take in its worker.
+        timeout: seconds a job may take in its worker, which ends it then; one that does not is killed some time later.
         attempts: tries for errors that may pass (``Retry.BACKOFF``) and for the store's.
         cpus: CPUs of one job.
         gpus: GPUs of one job.
+        held: while it is true, no further job is begun; what is in flight goes on.
+        on_postponed: told of every job that has to wait for its host's turn.
 
     Raises:
         StorageError: a job's store failed ``attempts`` times.
         VidclfError: a job raised one that is not its clip's, as ``ConfigError``.
         Cancelled: ``stopping`` was set.
     """
-    loop = _Loop(do, jobs, timeout, attempts, cpus, gpus)
+    loop = _Loop(do, jobs, timeout, attempts, cpus, gpus, held, on_postponed)
     try:
         yield from loop.run()
     finally:
@@ -123,6 +129,8 @@ class _Loop(Generic[Job, Value]):
     attempts: int
     cpus: float
     gpus: float
+    held: Callable[[], bool]
+    on_postponed: Callable[[Postponed], None]
     running: dict[Any, _Try[Job]] = field(default_factory=dict)
     again: deque[_Try[Job]] = field(default_factory=deque)
 
@@ -136,6 +144,7 @@ class _Loop(Generic[Job, Value]):
             if not (self._submit_what_fits() or self.running or self.again):
                 return
             if not self.running:
+                stopping.wait(POLL_SECONDS / 10)  # everything waits for a place, a turn or the budget
                 continue
             ready, _ = ray.wait(list(self.running), num_returns=1, timeout=POLL_SECONDS)
             if ready:
@@ -157,7 +166,7 @@ class _Loop(Generic[Job, Value]):
                 return True
             attempt.submitted = time.monotonic()
             attempt.nodes = _living_nodes()
-            self.running[self.remote.remote(self.do, attempt.job)] = attempt
+            self.running[self.remote.remote(self.do, attempt.job, self.timeout)] = attempt
         return not self.exhausted
 
     def _next(self) -> _Try[Job] | None:
@@ -169,9 +178,7 @@ class _Loop(Generic[Job, Value]):
             if attempt.not_before <= now and not (attempt.alone and self.running):
                 return attempt
             self.again.append(attempt)
-        if self.exhausted:
-            if self.again and not self.running:
-                time.sleep(min(POLL_SECONDS, max(0.0, min(a.not_before for a in self.again) - now)))
+        if self.exhausted or len(self.again) >= MAX_WAITING or self.held():
             return None
         try:
             return _Try(next(self.fresh))
@@ -201,7 +208,9 @@ class _Loop(Generic[Job, Value]):
             crash = Crashed(f"the process that worked on it {what}")
             yield from self._retry_or_settle(attempt, crash, time.monotonic() - attempt.submitted)
             return
-        if kind is None:
+        if isinstance(value, Postponed):
+            self._wait_its_turn(attempt, value)
+        elif kind is None:
             yield Settled(attempt.job, value, None, attempt.attempt, seconds)
         else:
             yield from self._retry_or_settle(attempt, CLIP_ERRORS[kind](message), seconds)
@@ -209,6 +218,8 @@ class _Loop(Generic[Job, Value]):
     def _retry_or_settle(self, attempt: _Try[Job], error: ClipError, seconds: float) -> Iterator[Settled[Job, Value]]:
         if error.retry is Retry.BACKOFF and attempt.attempt < self.attempts:
             self._later(attempt)
+        elif error.retry is Retry.WHEN_ALLOWED and attempt.attempt < self.attempts:
+            self.again.append(_Try(attempt.job, attempt.attempt + 1))  # it will be told how long to wait
         elif error.retry is Retry.ONCE_ALONE and not attempt.alone:
             self.again.append(_Try(attempt.job, attempt.attempt + 1, alone=True))
         else:
@@ -217,6 +228,12 @@ class _Loop(Generic[Job, Value]):
     def _later(self, attempt: _Try[Job]) -> None:
         wait = random.uniform(0.0, BACKOFF_SECONDS * 2**attempt.attempt)
         self.again.append(_Try(attempt.job, attempt.attempt + 1, not_before=time.monotonic() + wait))
+
+    def _wait_its_turn(self, attempt: _Try[Job], postponed: Postponed) -> None:
+        self.on_postponed(postponed)
+        job = attempt.job if postponed.then is None else postponed.then
+        wait = max(0.0, postponed.until - time.time())
+        self.again.append(_Try(job, attempt.attempt, not_before=time.monotonic() + wait))  # type: ignore[arg-type]
 
     def _end_overdue(self) -> Iterator[Settled[Job, Value]]:
         now = time.monotonic()
@@ -233,13 +250,18 @@ class _Loop(Generic[Job, Value]):
         return attempt
 
 
-def _guarded(do: Callable[[Any], Any], job: Any) -> tuple[Any, str | None, str | None, float]:
+def _guarded(do: Callable[[Any], Any], job: Any, timeout: float) -> tuple[Any, str | None, str | None, float]:
     """In the worker: the value, or the kind and message of the clip's own error; and the seconds it took."""
     began = time.perf_counter()
     try:
-        return do(job), None, None, time.perf_counter() - began
+        with deadline(timeout):
+            return do(job), None, None, time.perf_counter() - began
+    except DeadlinePassed:
+        return None, TimedOut.kind, f"took longer than {timeout:g} s", time.perf_counter() - began
     except ClipError as error:
         return None, error.kind, str(error), time.perf_counter() - began
+    except Postponed as postponed:
+        return postponed, None, None, time.perf_counter() - began
     except VidclfError:
         raise  # the request's fault, or the store's: not the clip's
     except Exception as error:  # noqa: BLE001  hostile input finds what nobody thought of; it costs its clip, with a reason

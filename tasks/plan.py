@@ -1,39 +1,55 @@
-"""Plan: which annotations there are, and which shard each clip belongs to."""
+"""Plan: which annotations there are, which shard each clip belongs to, and which shards have something to do."""
 
 from __future__ import annotations
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.progress import board
-from tasks.run import IngestRun, Plan
+from tasks.run import IngestRun
 from vidclf.annotations import read_annotations
-from vidclf.clips import Annotation, shard_of
+from vidclf.manifest import Standing, standing
+from vidclf.plan import make_plan
+from vidclf.stages.download import STAGE as DOWNLOAD
+from vidclf.stages.frames import STAGE as FRAMES
+from vidclf.stages.transcode import STAGE as TRANSCODE
 
 
 @task(name="plan", cache_policy=NO_CACHE)
 def plan_clips(run: IngestRun) -> list[int]:
-    """Read the annotations and share their clips out over the dataset's shards; the numbers of those that have any.
+    """Read the annotations, share their clips out over the dataset's shards, and see what is settled already.
+
+    Returns:
+        The numbers of the shards in which there is something to do.
 
     Raises:
         AnnotationError: see ``vidclf.annotations.read_annotations``.
     """
     annotations = read_annotations(run.config.annotations)
-    num_shards = run.fix_num_shards(len(annotations))
-    shards: dict[int, dict[str, Annotation]] = {}
-    for annotation in annotations:
-        if annotation.problem is None:
-            clips = shards.setdefault(shard_of(annotation.source_id, num_shards), {})
-            clips.setdefault(annotation.clip_id, annotation)
-    run.plan = Plan(annotations, shards)
-    clips_in_all = sum(len(clips) for clips in shards.values())
-    sources = sum(len({annotation.source_key for annotation in clips.values()}) for clips in shards.values())
-    board.expect("download", sources)
-    board.expect("transcode", clips_in_all)
-    board.expect("frames", clips_in_all)
-    labels = {annotation.label for annotation in annotations if annotation.label}
-    get_run_logger().info(
-        "run %s: %d annotations, %d classes, %d clips of %d videos in %d shards",
-        run.run_id, len(annotations), len(labels), clips_in_all, sources, len(shards),
+    num_shards = run.fix_num_shards(len(annotations.rows))
+    run.plan = make_plan(annotations.rows, num_shards, annotations.notices)
+    log = get_run_logger()
+    for notice in run.plan.notices:
+        log.warning("%s", notice)
+    now = standing(run.store, run.plan, run.recipes, run.config.execution.retry)
+    shards = now.open_shards()
+    _show(now, shards)
+    log.info(
+        "run %s: %d annotations, %d classes, %d clips, work in %d of %d shards",
+        run.run_id, len(run.plan.rows), len(run.plan.labels), len(run.plan.clips), len(shards), num_shards,
     )  # fmt: skip
-    return sorted(shards)
+    return shards
+
+
+def _show(now: Standing, shards: list[int]) -> None:
+    """Put what is coming on the board; the clips of shards without work are done there already."""
+    rows = now.plan.rows
+    used = rows["used"].combine_chunks()
+    closed = pc.and_(used, pc.invert(pc.is_in(rows["shard"].combine_chunks(), pa.array(shards, pa.int32()))))
+    for stage, entries in ((DOWNLOAD, now.download), (TRANSCODE, now.transcode), (FRAMES, now.frames)):
+        settled = entries.filter(pc.and_(closed, pc.is_valid(entries["outcome"].combine_chunks())))
+        failed = pc.sum(pc.equal(settled["outcome"], "failed")).as_py() or 0
+        board.expect(stage, len(settled) + (pc.sum(used).as_py() or 0) - (pc.sum(closed).as_py() or 0))
+        board.advance(stage, len(settled), failed)

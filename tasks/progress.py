@@ -26,6 +26,8 @@ class Stage:
     total: int | None = None
     failed: int = 0
     note: str = ""
+    waiting: str = ""  # for whom, and until when
+    waits_until: float = 0.0  # seconds since the epoch
     marks: tuple[tuple[float, int], ...] = ()  # (time.monotonic, done), of the last RATE_SECONDS
 
     @property
@@ -35,6 +37,27 @@ class Stage:
             return 0.0
         (began, before), (ended, after) = self.marks[0], self.marks[-1]
         return (after - before) / (ended - began) if ended > began else 0.0
+
+
+def describe(stage: Stage) -> str:
+    """What is worth saying of a stage beside its count: failures, the rate, the time left, for whom it waits."""
+    if stage.note:
+        return stage.note
+    parts = [f"{stage.failed} failed"] if stage.failed else []
+    if stage.rate and stage.total and stage.done < stage.total:
+        parts += [f"{stage.rate:.1f}/s", f"{duration((stage.total - stage.done) / stage.rate)} left"]
+    if stage.waits_until > time.time():
+        parts.append(stage.waiting)
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 45 s, 12 min, 3.5 h, 2.1 d."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 86400 else f"{seconds / 86400:.1f} d"
 
 
 class Board:
@@ -58,6 +81,10 @@ class Board:
 
     def advance(self, name: str, done: int = 1, failed: int = 0) -> None:
         self._update(name, lambda stage: replace(stage, done=stage.done + done, failed=stage.failed + failed))
+
+    def wait_for(self, name: str, until: float, sentence: str) -> None:
+        """The stage waits until then."""
+        self._update(name, lambda stage: replace(stage, waiting=sentence, waits_until=until))
 
     def put(self, name: str, done: int, total: int | None, note: str = "") -> None:
         """Set where a stage stands, as its worker says."""

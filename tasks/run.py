@@ -6,58 +6,53 @@ import contextlib
 import json
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tasks import fanout
+from tasks.budget import Budget
 from tasks.cluster import cluster
+from tasks.gate import RayGate, open_gate
 from tasks.progress import board
-from vidclf.clips import SCHEMA_VERSION, Annotation
+from vidclf.clips import SCHEMA_VERSION
 from vidclf.config import IngestConfig
 from vidclf.errors import ConfigError, StorageError
 from vidclf.home import default_store
 from vidclf.lease import Lease, hold
-from vidclf.media import augment, cut, frames
+from vidclf.ledger import Entry
+from vidclf.plan import Plan
+from vidclf.recipes import Recipes
 from vidclf.snapshot import dataset_store
-from vidclf.stages import download
 from vidclf.storage import Store
 
 DATASET = "dataset.json"
 
 
-@dataclass
-class Plan:
-    """The annotations, and the clips to make of them, by shard."""
-
-    annotations: list[Annotation] = field(default_factory=list)
-    shards: dict[int, dict[str, Annotation]] = field(default_factory=dict)  # shard → clip_id → the one that is used
-
-
 class IngestRun:
     """What the tasks of one run share: configuration, store, recipes, lease, plan. Not a value; passed by reference."""
 
-    def __init__(self, config: IngestConfig, store: Store, run_id: str, lease: Lease):
+    def __init__(self, config: IngestConfig, store: Store, run_id: str, lease: Lease, gate: RayGate):
         self.config = config
         self.store = store
         self.run_id = run_id
         self.lease = lease
+        self.gate = gate
         self.plan = Plan()
-        self.download_recipe = download.recipe_of(config.sources)
-        self.clip_recipe = cut.recipe_of(config.clips)
-        self.frames_recipe = frames.recipe_of(self.clip_recipe, config.frames)
-        self.augment_recipe = augment.recipe_of(self.frames_recipe, config.augment) if config.augment else None
-
-    @property
-    def recipes(self) -> dict[str, str]:
-        """What made the data, by stage; part of a snapshot's identity."""
-        recipes = {"clips": self.clip_recipe, "frames": self.frames_recipe}
-        return {**recipes, "augment": self.augment_recipe} if self.augment_recipe else recipes
+        self.recipes = Recipes.of(config)
+        self.shares: dict[str, int] = {}  # clip_id → how many augmented variants it is to have
+        budget = config.execution.disk_budget_gb
+        self.budget = Budget(budget * 1e9 if budget is not None else None)
 
     @property
     def made_by(self) -> dict[str, object]:
         """The settings of the stages, for those who read the snapshot."""
         settings = self.config.model_dump(mode="json", include={"clips", "frames", "augment"})
-        return {**settings, "recipes": self.recipes}
+        return {**settings, "recipes": self.recipes.identity}
+
+    def is_settled(self, entry: Entry | None) -> bool:
+        """Whether this run leaves a clip alone that has this entry."""
+        if entry is None or not entry.settled:
+            return False
+        return entry.run_id == self.run_id or entry.error_kind not in self.config.execution.retry
 
     def fix_num_shards(self, clips: int) -> int:
         """The dataset's number of shards: chosen when it is created, read ever after.
@@ -70,9 +65,10 @@ class IngestRun:
         created = {"schema_version": SCHEMA_VERSION, "num_shards": first, "created_at": _now()}
         self.store.create(DATASET, json.dumps(created, indent=2).encode())
         dataset = self.store.read_json(DATASET)
-        if dataset["schema_version"] > SCHEMA_VERSION:
+        if dataset["schema_version"] != SCHEMA_VERSION:
             raise ConfigError(
-                f"dataset {self.store.uri} was made by a newer vidclf (schema {dataset['schema_version']})"
+                f"dataset {self.store.uri} was made by another version of vidclf (schema {dataset['schema_version']}, "
+                f"this one writes {SCHEMA_VERSION}): choose another dataset name"
             )
         if wanted is not None and wanted != dataset["num_shards"]:
             raise ConfigError(
@@ -101,7 +97,7 @@ def ingest_run(config: IngestConfig) -> Iterator[IngestRun]:
     with hold(store, run_id) as lease, cluster():
         fanout.slots.limit_to(config.execution.max_in_flight or 0)
         try:
-            yield IngestRun(config, store, run_id, lease)
+            yield IngestRun(config, store, run_id, lease, open_gate())
         except BaseException:
             fanout.stopping.set()
             raise

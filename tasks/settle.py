@@ -5,114 +5,133 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from prefect import get_run_logger
 
 from tasks.fanout import Settled, fan_out
 from tasks.progress import board
 from tasks.run import IngestRun
-from vidclf.ledger import Entry, LedgerWriter
+from vidclf.errors import Postponed
+from vidclf.ledger import Entry, LedgerWriter, compact
+from vidclf.stages import StageJob
+
+Job = TypeVar("Job", bound=StageJob)
+Item = TypeVar("Item")
 
 
-class HasKey(Protocol):
-    """A stage's job, known in the ledger by its key."""
-
-    @property
-    def key(self) -> str: ...
-
-
-Job = TypeVar("Job", bound=HasKey)
-
-
-def settle_each(
-    run: IngestRun, stage: str, recipe: str, do: Callable[[Job], Entry], jobs: Iterable[Job], timeout: float
-) -> None:
-    """One Ray task and one ledger entry per job."""
-
-    def entries(settled: Settled[Job, Entry]) -> list[Entry]:
-        if settled.error is None:
-            assert settled.value is not None
-            return [settled.value]
-        return [_failed(settled, settled.job.key, stage, recipe)]
-
-    _settle(run, stage, do, jobs, timeout, entries)
-
-
-def settle_parts(
+def settle(
     run: IngestRun,
     stage: str,
-    recipe: str,
+    shard: int,
     do: Callable[[Job], list[Entry]],
     jobs: Iterable[Job],
     timeout: float,
-    parts_of: Callable[[Job], list[Job]],
-    clip_id: Callable[[Job], str],
+    held: Callable[[], bool] = lambda: False,
+    on_entries: Callable[[list[Entry]], None] = lambda entries: None,
 ) -> None:
-    """One Ray task per part, one ledger entry per clip in it.
+    """Do the jobs of one stage and shard as Ray tasks; one ledger entry per clip.
 
-    Where a whole part fails (its process died, say), its clips are tried one by one: one of them costs only itself.
+    Where a part of several clips fails as a whole (its process died, say), they are tried one by one: one of them costs
+    only itself.
+
+    Args:
+        timeout: seconds per job.
+        held: while it is true, no further job is begun.
+        on_entries: called with the entries of each job that ended.
     """
-    broken: list[Job] = []
-
-    def entries(settled: Settled[Job, list[Entry]]) -> list[Entry]:
-        if settled.error is None:
-            return settled.value or []
-        parts = parts_of(settled.job)
-        if len(parts) > 1:
-            broken.extend(parts)
-            return []
-        return [_failed(settled, clip_id(settled.job), stage, recipe)]
-
-    _settle(run, stage, do, jobs, timeout, entries)
-    if broken:
-        _settle(run, stage, do, broken, timeout, entries)
-
-
-def _settle(
-    run: IngestRun,
-    stage: str,
-    do: Callable[[Job], Any],
-    jobs: Iterable[Job],
-    timeout: float,
-    entries_of: Callable[[Settled[Job, Any]], list[Entry]],
-) -> None:
     began = time.monotonic()
-    done = failed = 0
-    with LedgerWriter(run.store, stage, run.run_id) as ledger:
-        for settled in fan_out(do, jobs, timeout=timeout, attempts=run.config.execution.attempts):
-            run.lease.check()
-            entries = entries_of(settled)
-            for entry in entries:
-                ledger.append(
-                    replace(entry, attempts=settled.attempts, seconds=round(settled.seconds / len(entries), 4))
-                )
-            bad = sum(not entry.ok for entry in entries)
-            done, failed = done + len(entries), failed + bad
-            board.advance(stage, len(entries), bad)
-    seconds = time.monotonic() - began
-    if done:
-        rate = done / seconds if seconds else 0.0
-        get_run_logger().info("%s: %d done, %d failed, %.1f s, %.1f a second", stage, done, failed, seconds, rate)
+    counts = _Counts()
+    with LedgerWriter(run.store, stage, shard, run.run_id) as ledger:
+
+        def account(jobs: Iterable[Job]) -> list[StageJob]:
+            broken: list[StageJob] = []
+            for settled in fan_out(
+                do,
+                jobs,
+                timeout=timeout,
+                attempts=run.config.execution.attempts,
+                held=held,
+                on_postponed=_Waiting(stage),
+            ):
+                run.lease.check()
+                alone = settled.job.alone() if settled.error is not None else ()
+                if alone:
+                    broken.extend(alone)
+                    continue
+                entries = _entries(settled, stage)
+                for entry in entries:
+                    ledger.append(entry)
+                counts.add(entries)
+                on_entries(entries)
+                board.advance(stage, len(entries), sum(not entry.ok for entry in entries))
+            return broken
+
+        broken = account(jobs)
+        if broken:
+            account(broken)  # type: ignore[arg-type]  # of the same class
+    if counts.done:
+        compact(run.store, stage, shard, run.run_id)
+        seconds = time.monotonic() - began
+        get_run_logger().info(
+            "%s, shard %d: %d done, %d failed, %.1f s, %.1f a second",
+            stage, shard, counts.done, counts.failed, seconds, counts.done / seconds if seconds else 0.0,
+        )  # fmt: skip
 
 
-def _failed(settled: Settled[Any, Any], key: str, stage: str, recipe: str) -> Entry:
-    assert settled.error is not None
-    return Entry(key, stage, recipe, "failed", settled.error.kind, str(settled.error))
+class _Counts:
+    def __init__(self) -> None:
+        self.done = self.failed = 0
+
+    def add(self, entries: list[Entry]) -> None:
+        self.done += len(entries)
+        self.failed += sum(not entry.ok for entry in entries)
 
 
-def open_items(settled: dict[str, Entry], keys: Iterable[str], stage: str) -> Iterator[str]:
+class _Waiting:
+    """Says once for each pause that everybody waits for a host, and until when."""
+
+    def __init__(self, stage: str):
+        self._stage = stage
+        self._said: set[tuple[str, int]] = set()
+
+    def __call__(self, postponed: Postponed) -> None:
+        if not postponed.why:
+            return  # its allowed rate, nothing more
+        until = datetime.fromtimestamp(postponed.until, UTC)
+        sentence = f"everybody waits for {postponed.host} until {until:%H:%M:%S} UTC: {postponed.why}"
+        board.wait_for(self._stage, postponed.until, sentence)
+        if (postponed.host, round(postponed.until)) not in self._said:
+            self._said.add((postponed.host, round(postponed.until)))
+            get_run_logger().warning("%s", sentence)
+
+
+def _entries(settled: Settled[Job, list[Entry]], stage: str) -> list[Entry]:
+    job, error = settled.job, settled.error
+    if error is None:
+        entries = settled.value or []
+    else:
+        entries = [
+            Entry(key, stage, job.recipe, "failed", error.kind, str(error), source=job.source) for key in job.keys
+        ]
+    each = round(settled.seconds / max(1, len(entries)), 4)
+    return [replace(entry, attempts=settled.attempts, seconds=each) for entry in entries]
+
+
+def open_items(run: IngestRun, entries: dict[str, Entry], keys: Iterable[str], stage: str) -> Iterator[str]:
     """The keys that are not settled; the others count as done on the board."""
     for key in keys:
-        entry = settled.get(key)
-        if entry is not None and entry.settled:
+        entry = entries.get(key)
+        if run.is_settled(entry):
+            assert entry is not None
             board.advance(stage, failed=not entry.ok)
         else:
             yield key
 
 
-def in_parts(items: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+def in_parts(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
     """``items`` in tuples of ``size``, the last one shorter."""
     iterator = iter(items)
     while part := tuple(islice(iterator, size)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: One row per annotation, as the layouts read them. Both times null: the whole video.
 ANNOTATIONS = pa.schema(
@@ -53,18 +53,20 @@ MANIFEST = pa.schema(
     ]
 )
 
-#: One row per thing done. ``ledger/{stage}/*.parquet``. ``key`` is a source key (download) or a clip_id.
+#: One row per clip and end of a stage. ``ledger/{stage}/{shard}/*.parquet``.
 LEDGER = pa.schema(
     [
-        pa.field("key", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),  # clip_id; in the stage "archive" the archive's name
         pa.field("stage", pa.string(), nullable=False),
         pa.field("recipe", pa.string(), nullable=False),
-        pa.field("outcome", pa.string(), nullable=False),  # ok | failed
+        pa.field("outcome", pa.string(), nullable=False),  # ok | failed | dropped (its file was collected)
         pa.field("error_kind", pa.string()),
         pa.field("error_message", pa.string()),
         pa.field("attempts", pa.int32(), nullable=False),
-        pa.field("source", pa.string()),  # kind of the source that delivered
+        pa.field("source", pa.string()),  # kind of the source that delivered, or of those that were asked
         pa.field("path", pa.string()),  # what was written, relative to the dataset
+        pa.field("begins_at", pa.float64()),  # seconds of the video at which a downloaded file begins
+        pa.field("ends_at", pa.float64()),  # seconds; null: it holds the video's end
         pa.field("row", pa.int32()),  # row group inside path, where it is Parquet
         pa.field("sha256", pa.string()),
         pa.field("bytes", pa.int64()),
@@ -94,24 +96,18 @@ FRAMES = pa.schema(
 
 
 @dataclass(frozen=True)
-class Annotation:
-    """One row of an annotation file: in this video, from ``time_start`` to ``time_end``, somebody does ``label``.
+class Clip:
+    """One clip to make: in this video, from ``time_start`` to ``time_end``, somebody does ``label``.
 
-    Times are seconds; both None means the whole video. ``problem`` says why a row makes no sense; it is kept all
-    the same, and becomes a failed row of the manifest.
+    Times are seconds; both None means the whole video.
     """
 
+    clip_id: str
     source_id: str
     label: str | None
     split: str
     time_start: float | None
     time_end: float | None
-    row: int  # position in the file, from 0
-    problem: str | None = None
-
-    @property
-    def clip_id(self) -> str:
-        return clip_id(self.source_id, self.time_start, self.time_end)
 
     @property
     def source_key(self) -> str:

@@ -11,9 +11,18 @@ import json
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from vidclf.errors import ConfigError
+from vidclf.errors import CLIP_ERRORS, ConfigError
 from vidclf.sources import Source, parse_source
 
 Split = Literal["train", "val", "test"]
@@ -92,11 +101,22 @@ class ExecutionConfig(Frozen):
     part_size: int = Field(32, ge=1, le=10_000, description="clips per Parquet part of frames")
     max_in_flight: int | None = Field(None, ge=1, description="Ray tasks at a time; None: twice the cluster's CPUs")
     attempts: int = Field(3, ge=1, le=20, description="tries per clip within one run, for errors that pass")
-    download_timeout: float = Field(
-        600, gt=0, description="seconds per video; its worker is killed after twice that and half a minute"
-    )
+    download_timeout: float = Field(600, gt=0, description="seconds per video")
     transcode_timeout: float = Field(300, gt=0, description="seconds per clip")
+    part_timeout: float = Field(600, gt=0, description="seconds per part of frames or variants")
     keep_sources: bool = Field(True, description="keep downloaded videos in the store after the run")
+    disk_budget_gb: float | None = Field(
+        None, gt=0, description="GB of downloaded videos that may wait for the later stages; downloads pause above it"
+    )
+    retry: tuple[str, ...] = Field((), description="kinds of error to try again although they are settled, as gone")
+
+    @field_validator("retry")
+    @classmethod
+    def _kinds_are_known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in kinds:
+            if kind not in CLIP_ERRORS:
+                raise ValueError(f"{kind!r} is no kind of error; there are: {', '.join(sorted(CLIP_ERRORS))}")
+        return kinds
 
 
 class IngestConfig(Frozen):

@@ -63,15 +63,19 @@ class StorageError(VidclfError):
 
 
 class Postponed(VidclfError):
-    """A host's turn has not come: ask again at ``until``. Not a failure, and no attempt."""
+    """A host's turn has not come: ask again at ``until``. Not a failure, and no attempt.
+
+    ``then`` is the job to do then, where it is not the same as now.
+    """
 
     kind = "postponed"
 
-    def __init__(self, host: str, until: float, why: str = ""):
-        super().__init__(host, until, why)  # as they are, so that it can be pickled
+    def __init__(self, host: str, until: float, why: str = "", then: object = None):
+        super().__init__(host, until, why, then)  # as they are, so that it can be pickled
         self.host = host
         self.until = until  # seconds since the epoch
         self.why = why  # empty where it is the allowed rate alone
+        self.then = then
 
     def __str__(self) -> str:
         return f"{self.host} is asked again at {self.until:.0f}" + (f": {self.why}" if self.why else "")

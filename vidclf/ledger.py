@@ -1,14 +1,15 @@
-"""The account of everything that was done: append-only Parquet files, one row per attempt that ended.
+"""The account of everything that was done: append-only Parquet files, one row per clip and end of a stage.
 
-``ledger/{stage}/{run_id}-{writer}-{number}.parquet``. Nothing is ever changed in them; what holds for a key is the
-last row written about it under the same recipe.
+``ledger/{stage}/{shard}/{time}-{run_id}-{writer}-{number}.parquet``. Nothing is ever changed in them; what holds for a
+key is the last row written about it under the same recipe. When a stage is through with a shard, the shard's files are
+merged into one, so that Kinetics' 644 shards stay 644 files a stage.
 """
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic
@@ -22,6 +23,7 @@ from vidclf.storage import Store
 
 FLUSH_SECONDS = 2.0  # what a kill can cost, at most, beside the work in flight
 FLUSH_ROWS = 512
+DROPPED = "dropped"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Entry:
     attempts: int = 1
     source: str | None = None
     path: str | None = None
+    begins_at: float | None = None
+    ends_at: float | None = None
     row: int | None = None
     sha256: str | None = None
     bytes: int | None = None
@@ -57,18 +61,18 @@ class Entry:
     @property
     def settled(self) -> bool:
         """Whether a rerun leaves this key alone."""
-        return is_settled(self.error_kind)
+        return self.outcome != DROPPED and is_settled(self.error_kind)
 
 
 class LedgerWriter:
-    """Appends entries of one stage of one run, a file at a time. Safe to use from several threads.
+    """Appends entries of one stage and shard, a file at a time. Safe to use from several threads.
 
     Use as a context manager: leaving it, also by an exception, writes what is still held.
     """
 
-    def __init__(self, store: Store, stage: str, run_id: str):
+    def __init__(self, store: Store, stage: str, shard: int, run_id: str):
         self.store = store
-        self.stage = stage
+        self.folder = folder_of(stage, shard)
         self.run_id = run_id
         self._writer = uuid.uuid4().hex[:8]
         self._number = 0
@@ -104,24 +108,64 @@ class LedgerWriter:
             if not self._held:
                 return
             table = pa.Table.from_pylist([asdict(entry) for entry in self._held], schema=LEDGER)
-            name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{self.run_id}-{self._writer}-{self._number:06d}.parquet"
-            self.store.write_table(f"ledger/{self.stage}/{name}", table)
+            self.store.write_table(f"{self.folder}/{_file_name(self.run_id, self._writer, self._number)}", table)
             self._number += 1
             self._held.clear()
 
 
-def read_stage(store: Store, stage: str, recipe: str | None, keys: Iterable[str] | None = None) -> dict[str, Entry]:
-    """The last entry of every key of a stage under ``recipe`` (None: any); only of ``keys``, where they are given."""
-    wanted = None if keys is None else pa.array(set(keys), pa.string())
-    latest: dict[str, Entry] = {}
-    for path in store.files(f"ledger/{stage}", ".parquet"):  # names begin with the time: later files override
-        table = store.read_table(path)
-        if recipe is not None:
-            table = table.filter(pc.equal(table["recipe"], recipe))
-        if wanted is not None:
-            table = table.filter(pc.is_in(table["key"], wanted))
-        for row in table.to_pylist():
-            held = latest.get(row["key"])
-            if held is None or row["finished_at"] >= held.finished_at:
-                latest[row["key"]] = Entry(**row)
-    return latest
+def folder_of(stage: str, shard: int) -> str:
+    """Where the entries of a shard's clips lie."""
+    return f"ledger/{stage}/{shard:05d}"
+
+
+def read_shard(store: Store, stage: str, shard: int, recipe: str | None) -> dict[str, Entry]:
+    """The last entry of every key of a shard under ``recipe`` (None: any)."""
+    paths = store.files(folder_of(stage, shard), ".parquet")
+    return {row["key"]: Entry(**row) for row in _latest(list(store.read_tables(paths)), recipe).to_pylist()}
+
+
+def scan(store: Store, stage: str, recipe: str | None, columns: Sequence[str] = ()) -> pa.Table:
+    """The last entry of every key of all shards under ``recipe`` (None: any), as a table.
+
+    Args:
+        columns: those wanted beside ``key``, ``recipe`` and ``finished_at``; none: all of ``LEDGER``.
+    """
+    wanted = [name for name in LEDGER.names if not columns or name in (*columns, "key", "recipe", "finished_at")]
+    by_shard: dict[str, list[pa.Table]] = {}
+    paths = store.files_below(f"ledger/{stage}", ".parquet")
+    for path, table in zip(paths, store.read_tables(paths, wanted), strict=True):
+        by_shard.setdefault(path.rsplit("/", 1)[0], []).append(table)
+    latest = [_latest(tables, recipe) for tables in by_shard.values()]
+    schema = pa.schema([LEDGER.field(name) for name in wanted])
+    return pa.concat_tables([table.cast(schema) for table in latest] or [schema.empty_table()])
+
+
+def compact(store: Store, stage: str, shard: int, run_id: str) -> None:
+    """Merge a shard's files into one. Only for the holder of the dataset's lease; a kill in between loses nothing."""
+    paths = store.files(folder_of(stage, shard), ".parquet")
+    if len(paths) < 2:
+        return
+    merged = pa.concat_tables(list(store.read_tables(paths)))
+    writer = uuid.uuid4().hex[:8]
+    store.write_table(f"{folder_of(stage, shard)}/{_file_name(run_id, writer, 0)}", merged)
+    for path in paths:
+        store.delete(path)
+
+
+def stages(store: Store) -> list[str]:
+    """The stages that have entries."""
+    return sorted({path.split("/")[1] for path in store.files_below("ledger", ".parquet")})
+
+
+def _latest(tables: Sequence[pa.Table], recipe: str | None) -> pa.Table:
+    """The last row of every key."""
+    table = pa.concat_tables(tables) if tables else LEDGER.empty_table()
+    if recipe is not None:
+        table = table.filter(pc.equal(table["recipe"], recipe))
+    table = table.take(pc.sort_indices(table["finished_at"]))  # stable
+    last = {key: position for position, key in enumerate(table["key"].to_pylist())}
+    return table.take(pa.array(last.values(), pa.int64()))
+
+
+def _file_name(run_id: str, writer: str, number: int) -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{run_id}-{writer}-{number:06d}.parquet"

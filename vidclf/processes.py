@@ -1,12 +1,16 @@
-"""Processes: children that never outlive us, and whether one still runs."""
+"""Processes: children that never outlive us, whether one still runs, and work that ends in time."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 _PR_SET_PDEATHSIG = 1  # prctl(2); Linux only
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -35,3 +39,32 @@ def start_ticks(pid: int) -> int | None:
     except OSError:
         return None
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+class DeadlinePassed(BaseException):
+    """The block of ``deadline`` took too long. No ``Exception``, so that no library catches it by the way."""
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """End the block after ``seconds``, also where it waits for a socket; what runs in C ends when it returns to Python.
+
+    By SIGALRM, so it works in a process's main thread alone; elsewhere the block is not bounded.
+
+    Raises:
+        DeadlinePassed: inside the block.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def passed(number: int, frame: FrameType | None) -> None:
+        raise DeadlinePassed
+
+    before = signal.signal(signal.SIGALRM, passed)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -13,7 +13,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vidclf.errors import StorageError
+
+REQUESTS_AT_A_TIME = 16  # to a store over the network
 
 
 class Store:
@@ -101,6 +104,20 @@ class Store:
             names = [entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file"]
             return sorted(f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith("."))
 
+    def files_below(self, folder: str, suffix: str = "") -> list[str]:
+        """Paths of all files in ``folder`` and the folders in it, sorted; none where it is not there."""
+        with self._explained("list", folder):
+            self.fs.invalidate_cache()
+            try:
+                names = self.fs.find(self.full(folder))
+            except FileNotFoundError:
+                return []
+            start = len(self.full(""))
+            paths = (name[start:] for name in names)
+            return sorted(
+                path for path in paths if path.endswith(suffix) and not path.rpartition("/")[2].startswith(".")
+            )
+
     def read_bytes(self, path: str) -> bytes:
         with self._explained("read", path):
             return cast(bytes, self.fs.cat_file(self.full(path)))
@@ -116,6 +133,16 @@ class Store:
         data = pa.BufferReader(self.read_bytes(path))
         with self._explained("read", path):
             return pq.ParquetFile(data).read(columns, use_threads=False)
+
+    def read_tables(self, paths: Sequence[str], columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Whole Parquet files, in order; several at a time where each is a request over the network."""
+        if self.is_local:
+            yield from (self.read_table(path, columns) for path in paths)
+            return
+        with ThreadPoolExecutor(REQUESTS_AT_A_TIME) as pool:
+            for begin in range(0, len(paths), 8 * REQUESTS_AT_A_TIME):  # what is read ahead stays small
+                batch = paths[begin : begin + 8 * REQUESTS_AT_A_TIME]
+                yield from pool.map(lambda path: self.read_table(path, columns), batch)
 
     def read_row_group(self, path: str, row: int) -> pa.Table:
         """One row group of a Parquet file, by a ranged read."""

@@ -1,5 +1,30 @@
 """What happens to one clip (or one part of clips) in each stage: plain functions, run wherever the caller likes.
 
-Each module has a frozen ``Job``, ``do(job)``, and the name of its ``STAGE`` in the ledger. ``do`` raises a ``ClipError``
-for what is the clip's fault, and a ``StorageError`` for what is not.
+Each module has a frozen ``Job``, ``do(job)``, and the name of its ``STAGE`` in the ledger. ``do`` returns one ledger
+entry per clip; it raises a ``ClipError`` for what is the clip's fault, and a ``StorageError`` for what is not.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vidclf.storage import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageJob:
+    """What all stages' jobs have."""
+
+    store: Store  # of the dataset
+    keys: tuple[str, ...]  # clip_ids
+    recipe: str
+
+    @property
+    def source(self) -> str | None:
+        """Who is asked for the clips, for the account of a failure."""
+        return None
+
+    def alone(self) -> Sequence[StageJob]:
+        """The same work clip by clip, for a part that failed as a whole; none where it is one thing already."""
+        return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,15 @@ from vidclf.config import AugmentConfig
 from vidclf.ledger import Entry
 from vidclf.media.augment import augment
 from vidclf.media.frames import decode_jpeg, encode_jpeg
-from vidclf.stages.frames import write_part
+from vidclf.stages import StageJob
+from vidclf.stages.frames import part_id, write_part
 from vidclf.storage import Store
 
 STAGE = "augment"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Share:
     """Variants 1 … ``num_variants`` of one clip."""
 
     clip_id: str
@@ -29,16 +30,23 @@ class Wanted:
     num_variants: int
 
 
-@dataclass(frozen=True)
-class Job:
-    """One part of variants."""
+@dataclass(frozen=True, kw_only=True)
+class Job(StageJob):
+    """One part of variants, of clips of one shard."""
 
-    store: Store
-    key: str  # part_id
-    recipe: str
-    clips: tuple[Wanted, ...]
+    shard: int
+    clips: tuple[Share, ...]
     config: AugmentConfig
     quality: int
+
+    @property
+    def part_id(self) -> str:
+        return part_id(self.shard, (f"{clip.clip_id}x{clip.num_variants}" for clip in self.clips))
+
+    def alone(self) -> list[Job]:
+        if len(self.clips) == 1:
+            return []
+        return [replace(self, keys=(clip.clip_id,), clips=(clip,)) for clip in self.clips]
 
 
 def share_out(clips: Iterable[tuple[str, str, str]], config: AugmentConfig) -> dict[str, int]:
@@ -73,7 +81,7 @@ def do(job: Job) -> list[Entry]:
     Raises:
         StorageError: the store failed.
     """
-    path = f"frames/{job.recipe}/{job.key}.parquet"
+    path = f"frames/{job.recipe}/{job.part_id}.parquet"
     entries: list[Entry] = []
     rows: list[dict[str, Any]] = []
     for wanted in job.clips:
@@ -90,6 +98,6 @@ def do(job: Job) -> list[Entry]:
     return entries
 
 
-def _read(store: Store, wanted: Wanted) -> dict[str, Any]:
+def _read(store: Store, wanted: Share) -> dict[str, Any]:
     row: dict[str, Any] = store.read_row_group(wanted.frames_path, wanted.frames_row).to_pylist()[0]
     return row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,28 @@ from vidclf.config import FramesConfig
 from vidclf.errors import ClipError
 from vidclf.ledger import Entry
 from vidclf.media.frames import encode_jpeg, read_frames
+from vidclf.stages import StageJob
 from vidclf.storage import Store
 
 STAGE = "frames"
 
 
-@dataclass(frozen=True)
-class Job:
+@dataclass(frozen=True, kw_only=True)
+class Job(StageJob):
     """One part: some clips of one shard."""
 
-    store: Store
-    key: str  # part_id
-    recipe: str
-    clips: tuple[tuple[str, str], ...]  # (clip_id, path relative to the dataset)
+    shard: int
+    paths: tuple[str, ...]  # of the clips, relative to the dataset
     frames: FramesConfig
+
+    @property
+    def part_id(self) -> str:
+        return part_id(self.shard, self.keys)
+
+    def alone(self) -> list[Job]:
+        if len(self.keys) == 1:
+            return []
+        return [replace(self, keys=(key,), paths=(path,)) for key, path in zip(self.keys, self.paths, strict=True)]
 
 
 def part_id(shard: int, clip_ids: Iterable[str]) -> str:
@@ -44,10 +52,10 @@ def do(job: Job) -> list[Entry]:
     Raises:
         StorageError: the store failed.
     """
-    path = f"frames/{job.recipe}/{job.key}.parquet"
+    path = f"frames/{job.recipe}/{job.part_id}.parquet"
     entries, rows = [], []
     with tempfile.TemporaryDirectory(prefix="vidclf-") as folder:
-        for clip_id, clip_path in job.clips:
+        for clip_id, clip_path in zip(job.keys, job.paths, strict=True):
             try:
                 with job.store.local_copy(clip_path, Path(folder)) as clip:
                     rows.append(_row(clip_id, clip, job.frames))

@@ -10,39 +10,39 @@ from pathlib import Path
 from vidclf.config import ClipProfile
 from vidclf.ledger import Entry
 from vidclf.media.cut import cut
-from vidclf.storage import Store
+from vidclf.stages import StageJob
 
 STAGE = "transcode"
 
 
-@dataclass(frozen=True)
-class Job:
+@dataclass(frozen=True, kw_only=True)
+class Job(StageJob):
     """One clip to cut and encode."""
 
-    store: Store
-    key: str  # clip_id
-    recipe: str
     source_path: str  # relative to the dataset
-    time_start: float | None  # seconds
+    begins_at: float  # seconds of the video at which that file begins
+    time_start: float | None  # seconds of the video
     time_end: float | None
     profile: ClipProfile
     timeout: float  # seconds
 
 
-def do(job: Job) -> Entry:
+def do(job: Job) -> list[Entry]:
     """Cut, encode and check the clip, then put it into the store whole.
 
     Raises:
         MediaError, TimedOut: see ``vidclf.media.cut.cut``.
         StorageError: the store failed.
     """
+    (clip_id,) = job.keys
+    start, end = (None if time is None else time - job.begins_at for time in (job.time_start, job.time_end))
     with tempfile.TemporaryDirectory(prefix="vidclf-") as folder:
         scratch = Path(folder)
         made = scratch / "clip.mp4"
         with job.store.local_copy(job.source_path, scratch) as source:
-            info = cut(source, job.time_start, job.time_end, job.profile, made, job.timeout)
+            info = cut(source, start, end, job.profile, made, job.timeout)
         digest = hashlib.sha256(made.read_bytes()).hexdigest()
         size = made.stat().st_size
-        path = f"clips/{job.recipe}/{job.key}.mp4"
+        path = f"clips/{job.recipe}/{clip_id}.mp4"
         job.store.put_file(made, path)
-    return Entry(job.key, STAGE, job.recipe, path=path, sha256=digest, bytes=size, **asdict(info))
+    return [Entry(clip_id, STAGE, job.recipe, path=path, sha256=digest, bytes=size, **asdict(info))]

@@ -1,0 +1,5 @@
+from vidclf.sources import Source
+
+
+class ArchiveSource(Source):
+    pass

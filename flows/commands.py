@@ -14,6 +14,7 @@ from rich.console import Console
 from flows.catalogue import Job, find_job
 from flows.server import prefect_server
 from vidclf.config import IngestConfig, TrainConfig
+from vidclf.errors import ConfigError
 from vidclf.home import default_store, home
 from vidclf.snapshot import dataset_store, read_snapshot
 
@@ -26,10 +27,32 @@ console = Console(stderr=True)
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace one setting: clips.short_side=128."
 )
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file with settings to replace.")
-def run(deployment: str, settings: tuple[str, ...], config_file: Path | None) -> None:
+@click.option("--dry-run", is_flag=True, help="An ingest: print what there is to do, and do nothing.")
+@click.option("--limit", type=int, help="An ingest: the first so many annotations only.")
+@click.option(
+    "--retry", multiple=True, metavar="KIND", help="An ingest: take up a settled kind of error again, as gone."
+)
+def run(
+    deployment: str,
+    settings: tuple[str, ...],
+    config_file: Path | None,
+    dry_run: bool,
+    limit: int | None,
+    retry: tuple[str, ...],
+) -> None:
     """Run a DEPLOYMENT of ./prefect.yaml, as ingest/demo, in this process: no server, worker or cluster needed."""
-    job = find_job(deployment, config_file, settings)
-    _report(job, *_run([job]))
+    own = [f"annotations.limit={limit}"] if limit is not None else []
+    own += [f"execution.retry=[{', '.join(retry)}]"] if retry else []
+    job = find_job(deployment, config_file, (*settings, *own))
+    if not dry_run:
+        _report(job, *_run([job]))
+        return
+    if not isinstance(job.config, IngestConfig):
+        raise ConfigError(f"--dry-run is for ingests; {deployment} is none")
+    from vidclf.forecast import forecast
+    from vidclf.summary import print_forecast
+
+    print_forecast(forecast(job.config), sys.stdout)
 
 
 @click.command()

@@ -13,6 +13,7 @@ from tasks.plan import plan_clips
 from tasks.publish import publish_snapshot
 from tasks.run import ingest_run
 from tasks.transcode import transcode_clips
+from tasks.watch import shown_in_prefect
 from tasks.window import in_window
 from vidclf.config import (
     AnnotationsConfig,
@@ -44,7 +45,7 @@ def ingest(
         The snapshot_id that was published.
     """
     config = parse(IngestConfig, dict(locals()))
-    with ingest_run(config) as run:
+    with ingest_run(config) as run, shown_in_prefect(dataset):
         window = config.execution.window
         in_window([download_videos, transcode_clips, store_frames], run, plan_clips(run), window)
         in_window([augment_clips], run, share_out_variants(run), window)

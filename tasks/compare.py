@@ -14,6 +14,7 @@ from tasks.cluster import num_gpus, smallest_node_cpus
 from tasks.fanout import fan_out
 from tasks.progress import relayed
 from tasks.ray_judge import answer_on_worker
+from tasks.watch import artifact_key
 from vidclf import tracking
 from vidclf.config import CompareConfig, fingerprint
 from vidclf.evaluation import comparison
@@ -80,9 +81,7 @@ def publish_comparison(config: CompareConfig, questions: list[Question]) -> Comp
         approaches=comparison.ranked(approaches),
     )
     text = comparison.markdown(compared)
-    create_markdown_artifact(
-        key=f"comparison-{config.dataset}".lower().replace("_", "-").replace(".", "-"), markdown=text
-    )
+    create_markdown_artifact(key=artifact_key("comparison", config.dataset), markdown=text)
     params = config.model_dump(mode="json", exclude={"store"})
     name = f"compare-{config.dataset}-{config.split}-{fingerprint([params, snapshot.snapshot_id])}"
     run_id = tracking.open_run(config.experiment, name, params, snapshot, config.dataset, stored[0].store)

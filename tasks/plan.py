@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.progress import board
 from tasks.run import IngestRun
 from vidclf.annotations import read_annotations
+from vidclf.creation import num_shards
 from vidclf.manifest import Standing, standing
 from vidclf.plan import make_plan
 from vidclf.stages.download import STAGE as DOWNLOAD
@@ -28,8 +29,8 @@ def plan_clips(run: IngestRun) -> list[int]:
         AnnotationError: see ``vidclf.annotations.read_annotations``.
     """
     annotations = read_annotations(run.config.annotations)
-    num_shards = run.fix_num_shards(len(annotations.rows))
-    run.plan = make_plan(annotations.rows, num_shards, annotations.notices)
+    shards_in_all = num_shards(run.store, run.config.execution.num_shards, len(annotations.rows), create=True)
+    run.plan = make_plan(annotations.rows, shards_in_all, annotations.notices)
     log = get_run_logger()
     for notice in run.plan.notices:
         log.warning("%s", notice)
@@ -38,7 +39,7 @@ def plan_clips(run: IngestRun) -> list[int]:
     _show(now, shards)
     log.info(
         "run %s: %d annotations, %d classes, %d clips, work in %d of %d shards",
-        run.run_id, len(run.plan.rows), len(run.plan.labels), len(run.plan.clips), len(shards), num_shards,
+        run.run_id, len(run.plan.rows), len(run.plan.labels), len(run.plan.clips), len(shards), shards_in_all,
     )  # fmt: skip
     return shards
 

@@ -11,6 +11,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.run import IngestRun
+from tasks.watch import artifact_key
 from vidclf.errors import VidclfError
 from vidclf.ledger import scan
 from vidclf.manifest import manifest, standing, varied
@@ -87,7 +88,7 @@ def _show_failures(run: IngestRun, snapshot: Snapshot) -> None:
         for kind, number in kinds.most_common()
     ]
     create_table_artifact(
-        key=f"failures-{run.config.dataset}".lower().replace("_", "-").replace(".", "-"),
+        key=artifact_key("failures", run.config.dataset),
         table=table or [{"kind": "none", "clips": 0, "for example": "", "message": ""}],
         description=f"Failures by kind, snapshot {snapshot.snapshot_id} of {run.config.dataset}",
     )

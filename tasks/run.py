@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,7 +12,6 @@ from tasks.budget import Budget
 from tasks.cluster import cluster
 from tasks.gate import RayGate, open_gate
 from tasks.progress import board
-from vidclf.clips import SCHEMA_VERSION
 from vidclf.config import IngestConfig
 from vidclf.errors import ConfigError, StorageError
 from vidclf.home import default_store
@@ -23,8 +21,6 @@ from vidclf.plan import Plan
 from vidclf.recipes import Recipes
 from vidclf.snapshot import dataset_store
 from vidclf.storage import Store
-
-DATASET = "dataset.json"
 
 
 class IngestRun:
@@ -54,29 +50,6 @@ class IngestRun:
             return False
         return entry.run_id == self.run_id or entry.error_kind not in self.config.execution.retry
 
-    def fix_num_shards(self, clips: int) -> int:
-        """The dataset's number of shards: chosen when it is created, read ever after.
-
-        Raises:
-            ConfigError: the configuration wants another number than the dataset has, or its schema is newer.
-        """
-        wanted = self.config.execution.num_shards
-        first = wanted or max(1, round(clips / 1000))
-        created = {"schema_version": SCHEMA_VERSION, "num_shards": first, "created_at": _now()}
-        self.store.create(DATASET, json.dumps(created, indent=2).encode())
-        dataset = self.store.read_json(DATASET)
-        if dataset["schema_version"] != SCHEMA_VERSION:
-            raise ConfigError(
-                f"dataset {self.store.uri} was made by another version of vidclf (schema {dataset['schema_version']}, "
-                f"this one writes {SCHEMA_VERSION}): choose another dataset name"
-            )
-        if wanted is not None and wanted != dataset["num_shards"]:
-            raise ConfigError(
-                f"execution.num_shards is {wanted}, but dataset {self.store.uri} was created with "
-                f"{dataset['num_shards']}, which cannot change"
-            )
-        return int(dataset["num_shards"])
-
 
 @contextlib.contextmanager
 def ingest_run(config: IngestConfig) -> Iterator[IngestRun]:
@@ -101,7 +74,3 @@ def ingest_run(config: IngestConfig) -> Iterator[IngestRun]:
         except BaseException:
             fanout.stopping.set()
             raise
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -7,10 +7,12 @@ from typing import TextIO
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vidclf.evaluation import comparison
 from vidclf.evaluation.comparison import Comparison
+from vidclf.forecast import Forecast
 from vidclf.models import ModelSpec
 from vidclf.models.checkpoint import read_card
 from vidclf.snapshot import Snapshot
@@ -35,6 +37,27 @@ def print_snapshot(snapshot: Snapshot, to: TextIO) -> None:
         console.print(f"{stats['variants']} augmented variants")
     if stats["errors"]:
         console.print("failed: " + ", ".join(f"{number} {kind}" for kind, number in stats["errors"].items()))
+
+
+def print_forecast(plan: Forecast, to: TextIO) -> None:
+    """What an ingest has before it: counts by class and split, remarks, and an estimate."""
+    console = Console(file=to) if to.isatty() else Console(file=to, width=120)
+    table = Table("label", "split", "clips", "ok", "failed", "to do", box=box.SIMPLE)
+    for row in plan.counts.to_pylist():
+        numbers = (f"{row[name]:,}" for name in ("clips", "ok", "failed", "to_do"))
+        table.add_row(escape(row["label"] or "(unlabelled)"), row["split"], *numbers)
+    console.print(table)
+    for notice in plan.notices:
+        console.print(f"- {escape(notice)}")
+    console.print(
+        f"{plan.annotations:,} annotations, {plan.clips:,} clips: {plan.settled_ok:,} are ok, {plan.settled_failed:,} failed "
+        f"for good, {plan.to_do:,} to do"
+    )
+    if plan.to_do:
+        console.print(
+            f"to do: about {plan.download_bytes / 1e9:,.1f} GB to fetch, {plan.clip_bytes / 1e9:,.1f} GB of clips, "
+            f"{plan.hours:,.1f} hours here (by {plan.basis})"
+        )
 
 
 def print_checkpoint(uri: str, to: TextIO) -> None:

@@ -16,6 +16,7 @@ from vidclf.plan import make_plan
 from vidclf.stages.download import STAGE as DOWNLOAD
 from vidclf.stages.frames import STAGE as FRAMES
 from vidclf.stages.transcode import STAGE as TRANSCODE
+from vidclf.takedown import removed_ids
 
 
 @task(name="plan", cache_policy=NO_CACHE)
@@ -30,7 +31,7 @@ def plan_clips(run: IngestRun) -> list[int]:
     """
     annotations = read_annotations(run.config.annotations)
     shards_in_all = num_shards(run.store, run.config.execution.num_shards, len(annotations.rows), create=True)
-    run.plan = make_plan(annotations.rows, shards_in_all, annotations.notices)
+    run.plan = make_plan(annotations.rows, shards_in_all, annotations.notices, removed_ids(run.store))
     log = get_run_logger()
     for notice in run.plan.notices:
         log.warning("%s", notice)

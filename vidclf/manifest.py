@@ -67,7 +67,7 @@ def standing(store: Store, plan: Plan, recipes: Recipes, retry: Collection[str] 
     stale = pc.and_(failed_download, pc.not_equal(pc.fill_null(downloads["recipe"], ""), recipes.download))
     open_kinds = [NOT_DONE, *retry, *(kind for kind, error in CLIP_ERRORS.items() if not error.permanent)]
     is_open = pc.or_(pc.is_in(kind, pa.array(open_kinds)), stale)  # other sources may have what these had not
-    removed = pc.is_in(clip_ids, removed_ids(store))
+    removed = pc.is_in(clip_ids, pa.array(removed_ids(store), pa.string()))
     problem = plan.rows["problem"]
     kind = pc.if_else(removed, Removed.kind, kind)
     message = pc.if_else(removed, "taken out of the dataset on request", message)

@@ -51,10 +51,13 @@ class Plan:
         return {row["clip_id"]: Clip(**row) for row in rows.to_pylist()}
 
 
-def make_plan(annotations: pa.Table, num_shards: int, notices: Iterable[str] = ()) -> Plan:
+def make_plan(annotations: pa.Table, num_shards: int, notices: Iterable[str] = (), removed: Iterable[str] = ()) -> Plan:
     """Ids and shards for the rows of an ``ANNOTATIONS`` table.
 
     The order of the rows decides which of several annotations of the same clip is used: the first that has no problem.
+
+    Args:
+        removed: clip_ids that were taken out of the dataset; they are never made.
     """
     sources = annotations["source_id"].to_pylist()
     clips = [
@@ -62,7 +65,7 @@ def make_plan(annotations: pa.Table, num_shards: int, notices: Iterable[str] = (
         for row in zip(sources, annotations["time_start"].to_pylist(), annotations["time_end"].to_pylist(), strict=True)
     ]
     shards = pa.array([shard_of(source, num_shards) for source in sources], pa.int32())
-    used = _first_without_problem(clips, annotations["problem"].is_null().to_pylist())
+    used = _first_without_problem(clips, annotations["problem"].is_null().to_pylist(), set(removed))
     columns = [
         *annotations.columns,
         pa.array(clips, pa.string()),
@@ -82,8 +85,8 @@ def _distinct(clips: list[str]) -> Iterator[str]:
         yield clip if number == 1 else f"{clip}.{number}"
 
 
-def _first_without_problem(clips: list[str], good: list[bool]) -> pa.Array:
-    seen: set[str] = set()
+def _first_without_problem(clips: list[str], good: list[bool], removed: set[str]) -> pa.Array:
+    seen = removed
     used = []
     for clip, is_good in zip(clips, good, strict=True):
         used.append(is_good and clip not in seen)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from vidclf.ledger import scan
 from vidclf.storage import Store
 
 STAGE = "takedown"
 
 
-def removed_ids(store: Store) -> pa.Array:
-    """clip_ids that were taken out: string (N,)."""
-    return scan(store, STAGE, None, ("outcome",))["key"].combine_chunks()
+def removed_ids(store: Store) -> list[str]:
+    """clip_ids that were taken out."""
+    return list(scan(store, STAGE, None, ("outcome",))["key"].to_pylist())

@@ -29,6 +29,15 @@ Split = Literal["train", "val", "test"]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
+#: The ways to select labels, of which one can be used.
+LABEL_OPTIONS = ("labels", "label_contains", "label_word", "label_pattern")
+
+
+def _as_tuple(value: Any) -> Any:
+    """One label may be written without brackets."""
+    return (value,) if isinstance(value, str) else value
+
+
 class Frozen(BaseModel):
     """Base of all configuration: immutable, and strict about names."""
 
@@ -42,12 +51,71 @@ def fingerprint(values: Any, length: int = 12) -> str:
 
 
 class AnnotationsConfig(Frozen):
-    """Which clips there are."""
+    """Which clips there are. In this order: labels are merged, splits drawn, labels selected, clips sampled, limited."""
 
-    path: str = Field(description="annotation file (Kinetics CSV), or a folder of videos by class; any fsspec URI")
+    path: str = Field(description="annotation file, or a folder of videos by class or of split files; any fsspec URI")
+    layout: str | None = Field(None, description="how the list is written, as kinetics_csv; None: told by its looks")
+    split_number: int = Field(1, ge=1, le=3, description="which of the official splits of UCF101 or HMDB51")
+    merge: dict[str, Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]] = Field(
+        {}, description="label → the labels that become it; labels in no list stay"
+    )
     labels: tuple[str, ...] | None = Field(None, description="keep these labels only")
     label_contains: str | None = Field(None, description="keep labels that contain this text, as 'dancing' does 15")
+    label_word: str | None = Field(None, description="keep labels with this whole word: 'dancing', not 'breakdancing'")
+    label_pattern: str | None = Field(None, description="keep labels in which this regular expression is found")
+    per_class: dict[Split, Annotated[int, Field(ge=0)]] = Field(
+        {}, description="split → keep at most so many clips of each class; other splits keep all"
+    )
+    split_shares: dict[Split, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {"train": 0.8, "val": 0.1, "test": 0.1},
+        description="shares of each class's sources, drawn where the list has no splits",
+    )
+    seed: int = Field(0, description="of drawn splits and of samples")
     limit: int | None = Field(None, ge=1, description="keep the first so many annotations: for a try")
+
+    @model_validator(mode="after")
+    def _selects_labels_in_one_way(self) -> AnnotationsConfig:
+        given = [name for name in LABEL_OPTIONS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are both set; at most one of {', '.join(LABEL_OPTIONS)}")
+        return self
+
+    @field_validator("labels", "label_contains", "label_word", "label_pattern")
+    @classmethod
+    def _selects_something(cls, value: Any) -> Any:
+        if value is not None and not value:
+            raise ValueError("empty; leave it out to keep every label")
+        return value
+
+    @field_validator("label_pattern")
+    @classmethod
+    def _is_a_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return value
+
+    @field_validator("merge")
+    @classmethod
+    def _merges_each_label_once(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        target_of: dict[str, str] = {}
+        for target, sources in value.items():
+            if not target.strip() or not sources:
+                raise ValueError(f"{target!r}: a label and at least one that becomes it are needed")
+            for source in sources:
+                if target_of.setdefault(source, target) != target:
+                    raise ValueError(f"{source!r} cannot become both {target_of[source]!r} and {target!r}")
+                if source in value and source != target:
+                    raise ValueError(f"{source!r} becomes {target!r}, and others become it: merge them at once")
+        return value
+
+    @field_validator("split_shares")
+    @classmethod
+    def _shares_make_a_whole(cls, value: dict[Split, float]) -> dict[Split, float]:
+        if not abs(sum(value.values()) - 1) < 1e-6:
+            raise ValueError(f"the shares sum to {sum(value.values()):g}, not to 1")
+        return value
 
 
 class ClipProfile(Frozen):

@@ -1,71 +1,106 @@
 """Annotation lists. One file per layout; ``read_annotations`` looks at the path and takes the one that fits.
 
-A layout is a module with ``fits(store, name) -> bool`` and ``read(store, name) -> list[Annotation]``.
+A layout is a module of this package with ``fits(store, name) -> bool`` and ``read(store, name) -> pa.Table`` (schema
+``vidclf.clips.ANNOTATIONS``, rows in the file's order); the first line of its docstring is how errors describe it. Further
+arguments of ``read`` are fields of ``AnnotationsConfig``, named in ``OPTIONS``. With ``LAST_RESORT = True`` it is taken
+only where no other fits. Modules that begin with ``_`` are no layouts.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from dataclasses import dataclass
 from types import ModuleType
 
-from vidclf.clips import Annotation
+import pyarrow as pa
+
+from vidclf.annotations._checks import notices_about
+from vidclf.annotations._files import head_of, is_folder, names_in
+from vidclf.annotations._labels import merge_labels, select_labels
+from vidclf.annotations._rows import notices_of, shown
+from vidclf.annotations._splits import draw_splits, sample_clips
 from vidclf.config import AnnotationsConfig
-from vidclf.errors import AnnotationError
-from vidclf.storage import Store
+from vidclf.errors import AnnotationError, ConfigError
+from vidclf.storage import Store, absolute_uri
 
-#: What annotation files call their splits → what they are called here.
-SPLITS = {"train": "train", "training": "train", "val": "val", "validate": "val", "validation": "val", "valid": "val",
-          "test": "test", "testing": "test"}  # fmt: skip
+__all__ = ["AnnotationList", "read_annotations"]
+
+#: Options that only some layouts take, and their value where nothing was asked for.
+_LAYOUT_OPTIONS = {"split_number": 1}
 
 
-def read_annotations(config: AnnotationsConfig) -> list[Annotation]:
-    """Read the list and keep what the configuration asks for, in the file's order.
+@dataclass(frozen=True)
+class AnnotationList:
+    """The annotations that a configuration asks for."""
+
+    rows: pa.Table  # vidclf.clips.ANNOTATIONS, in the list's order; every row has a split
+    notices: tuple[str, ...]  # sentences for whoever starts the run: near misses, leaks, duplicates, conflicts
+
+
+def read_annotations(config: AnnotationsConfig) -> AnnotationList:
+    """Read the list and keep what the configuration asks for, in the list's order.
 
     Rows that make no sense are kept, with their ``problem``: they become failed rows of the manifest.
 
     Raises:
         AnnotationError: there is no such list, it is in no known layout, or nothing is left of it.
+        ConfigError: the layout does not exist, or does not have the option.
     """
-    folder, _, name = config.path.rstrip("/").rpartition("/")
-    store = Store(folder or ("/" if config.path.startswith("/") else "."))
+    folder, _, name = absolute_uri(config.path).rstrip("/").rpartition("/")
+    store = Store(folder or "/")
     if not store.exists(name):
         raise AnnotationError(f"annotations {config.path}: there is no such file or folder")
+    layout = _layout(config, store, name)
+    rows = layout.read(store, name, **_options(layout, config))
+    notices = notices_of(rows)
+    for step in (merge_labels, draw_splits, select_labels, sample_clips):
+        rows, said = step(rows, config)
+        notices += said
+    rows = rows.slice(0, config.limit).replace_schema_metadata(None).combine_chunks()
+    return AnnotationList(rows, tuple(notices + notices_about(rows)))
+
+
+def _layout(config: AnnotationsConfig, store: Store, name: str) -> ModuleType:
+    """The layout that was asked for, or the one that fits."""
     layouts = _layouts()
-    fitting = next((layout for layout in layouts if layout.fits(store, name)), None)
-    if fitting is None:
-        known = "; ".join((layout.__doc__ or layout.__name__).splitlines()[0].rstrip(".") for layout in layouts)
-        raise AnnotationError(f"annotations {config.path}: in no known layout ({known})")
-    return select(fitting.read(store, name), config)
-
-
-def select(annotations: Sequence[Annotation], config: AnnotationsConfig) -> list[Annotation]:
-    """Keep the labels asked for, and at most ``limit`` annotations.
-
-    Raises:
-        AnnotationError: no annotation has such a label.
-    """
-    kept = [annotation for annotation in annotations if _is_wanted(annotation, config)]
-    if not kept:
-        labels = sorted({annotation.label for annotation in annotations if annotation.label})
-        shown = ", ".join(labels[:8]) + (", …" if len(labels) > 8 else "")
+    if config.layout is not None:
+        if config.layout not in layouts:
+            raise ConfigError(f"annotations.layout {config.layout!r} is unknown; there are: {', '.join(layouts)}")
+        return layouts[config.layout]
+    fitting = [key for key, layout in layouts.items() if layout.fits(store, name)]
+    fitting = [key for key in fitting if not getattr(layouts[key], "LAST_RESORT", False)] or fitting
+    if not fitting:
+        known = "; ".join(_description(layout) for layout in layouts.values())
+        raise AnnotationError(f"annotations {config.path}: in no known layout ({known}){_looks(store, name)}")
+    if len(fitting) > 1:
         raise AnnotationError(
-            f"annotations {config.path}: no row has a label that was asked for; there are: {shown or 'none'}"
+            f"annotations {config.path}: fits several layouts; say which by annotations.layout: {', '.join(fitting)}"
         )
-    return kept[: config.limit]
+    return layouts[fitting[0]]
 
 
-def _is_wanted(annotation: Annotation, config: AnnotationsConfig) -> bool:
-    if config.labels is None and config.label_contains is None:
-        return True
-    if annotation.label is None:
-        return False
-    listed = config.labels is not None and annotation.label in config.labels
-    contains = config.label_contains is not None and config.label_contains in annotation.label
-    return listed or contains
+def _layouts() -> dict[str, ModuleType]:
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return {name: importlib.import_module(f"{__name__}.{name}") for name in names}
 
 
-def _layouts() -> list[ModuleType]:
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    return [importlib.import_module(f"{__name__}.{name}") for name in names]
+def _description(layout: ModuleType) -> str:
+    return (layout.__doc__ or layout.__name__).splitlines()[0].rstrip(".")
+
+
+def _options(layout: ModuleType, config: AnnotationsConfig) -> dict[str, object]:
+    taken = getattr(layout, "OPTIONS", ())
+    for option, default in _LAYOUT_OPTIONS.items():
+        if option not in taken and getattr(config, option) != default:
+            name = layout.__name__.rpartition(".")[2]
+            raise ConfigError(f"annotations.{option} is set, but {config.path} is a list of layout {name}, without it")
+    return {option: getattr(config, option) for option in taken}
+
+
+def _looks(store: Store, name: str) -> str:
+    """What there is instead of a list, for the message."""
+    if is_folder(store, name):
+        return f"; the folder has: {', '.join(names_in(store, name)[:5]) or 'no file'}"
+    head = head_of(store, name)
+    return f"; it begins with {shown(head[0], 80)}" if head else "; it is empty"

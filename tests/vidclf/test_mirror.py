@@ -183,9 +183,7 @@ def test_an_id_that_would_leave_its_place_is_gone_and_nobody_is_asked(
 
 
 @pytest.mark.parametrize("source_id", ["a?x=1&y=2", "a#b", "a%2e%2e%2fb", "a b", "ä", "x::file:"])
-def test_an_id_is_a_name_and_no_part_of_an_address(
-    server: MisbehavingServer, tmp_path: Path, source_id: str
-) -> None:
+def test_an_id_is_a_name_and_no_part_of_an_address(server: MisbehavingServer, tmp_path: Path, source_id: str) -> None:
     server.serve(f"/v/{source_id}.mp4", CONTENT)
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / f"{source_id}.mp4").write_bytes(CONTENT)

@@ -64,11 +64,13 @@ def head(url: str, count: int, timeout: float) -> bytes:
     Raises:
         Gone, Blocked, Unreachable: see ``opened``.
     """
-    with opened(url, timeout, first_bytes=count) as response, explained(url, timeout):
+    with opened(url, timeout, first_bytes=count) as response:
         data = b""
-        while len(data) < count and (chunk := response.read(count - len(data))):
+        for chunk in whole_body(response, url, timeout):
             data += chunk
-        return data
+            if len(data) >= count:  # the host sends more than was asked for
+                break
+        return data[:count]
 
 
 def download(url: str, to: Path, timeout: float, max_bytes: int | None = None, gone: Collection[int] = GONE) -> None:
@@ -157,9 +159,7 @@ def explained(url: str, timeout: float, gone: Collection[int] = GONE) -> Iterato
         raise Unreachable(f"{shown(url)}: {_in_words(error, timeout)}") from None
 
 
-def error_of(
-    status: int, reason: str, retry_after: str | None, what: str, gone: Collection[int] = GONE
-) -> SourceError:
+def error_of(status: int, reason: str, retry_after: str | None, what: str, gone: Collection[int] = GONE) -> SourceError:
     """An HTTP status as one of our errors. A 503 that names a time is a host that wants to be left alone: Blocked."""
     message = scrubbed(f"{what}: HTTP {status} {reason}".strip()[:300])
     if status in gone:
@@ -253,11 +253,11 @@ def _patient_response(sock: socket.socket, *args: Any, **kwargs: Any) -> http.cl
 
 
 class _Connection(http.client.HTTPConnection):
-    response_class = staticmethod(_patient_response)  # type: ignore[assignment]
+    response_class = staticmethod(_patient_response)
 
 
 class _SecureConnection(http.client.HTTPSConnection):
-    response_class = staticmethod(_patient_response)  # type: ignore[assignment]
+    response_class = staticmethod(_patient_response)
 
 
 class _Handler(urllib.request.HTTPHandler):

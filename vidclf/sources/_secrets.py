@@ -9,7 +9,9 @@ from urllib.parse import unquote, urlsplit
 #: ``scheme://user:password@`` of an address
 USERINFO = re.compile(r"(?<=://)[^/?#\s'\"]*@")
 #: the values of query parameters that open doors, as in a presigned address
-SIGNED = re.compile(r"(?i)([?&;](?:[\w-]*(?:token|key|sig|sign|signature|secret|password|credential|auth)[\w-]*))=[^&#\s'\"]+")
+SIGNED = re.compile(
+    r"(?i)([?&;](?:[\w-]*(?:token|key|sig|sign|signature|secret|password|credential|auth)[\w-]*))=[^&#\s'\"]+"
+)
 
 
 def scrubbed(text: str) -> str:

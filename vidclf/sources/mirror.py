@@ -32,7 +32,9 @@ def template(uri: str) -> str:
         if name is None:
             continue
         if name not in FIELDS or conversion or "{" in (spec or ""):
-            raise ValueError(f"{{{name}}} is no field of an address; there are: {', '.join(map('{{{}}}'.format, FIELDS))}")
+            raise ValueError(
+                f"{{{name}}} is no field of an address; there are: {', '.join(map('{{{}}}'.format, FIELDS))}"
+            )
         try:
             format(FIELDS[name], spec or "")
         except ValueError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow
 
+from tasks.archives import stage_archives
 from tasks.augment import augment_clips, share_out_variants
 from tasks.download import download_videos
 from tasks.frames import store_frames
@@ -23,6 +24,7 @@ from vidclf.config import (
     FramesConfig,
     IngestConfig,
     PublishConfig,
+    ReportConfig,
     parse,
 )
 
@@ -37,9 +39,10 @@ def ingest(
     frames: FramesConfig = FramesConfig(),
     augment: AugmentConfig | None = None,
     publish: PublishConfig = PublishConfig(),
+    report: ReportConfig = ReportConfig(),
     execution: ExecutionConfig = ExecutionConfig(),
 ) -> str:
-    """Plan, then download, transcode and take frames shard by shard, then augment and publish.
+    """Plan, stage archives where there are some, then download, transcode and take frames shard by shard, then augment and publish.
 
     Returns:
         The snapshot_id that was published.
@@ -47,6 +50,8 @@ def ingest(
     config = parse(IngestConfig, dict(locals()))
     with ingest_run(config) as run, shown_in_prefect(dataset):
         window = config.execution.window
-        in_window([download_videos, transcode_clips, store_frames], run, plan_clips(run), window)
+        shards = plan_clips(run)
+        stage_archives(run)
+        in_window([download_videos, transcode_clips, store_frames], run, shards, window)
         in_window([augment_clips], run, share_out_variants(run), window)
         return publish_snapshot(run).snapshot_id

@@ -38,6 +38,7 @@ def download_videos(run: IngestRun, shard: int) -> None:
                 wanted=unit,
                 sources=sources,
                 gate=run.gate,
+                unread=run.unread.get(unit[0].split),
             )
 
     purse = run.budget.open(shard, there.values())

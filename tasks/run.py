@@ -34,6 +34,7 @@ class IngestRun:
         self.gate = gate
         self.plan = Plan()
         self.recipes = Recipes.of(config)
+        self.unread: dict[str, str] = {}  # split → why not all of its archives could be read
         self.shares: dict[str, int] = {}  # clip_id → how many augmented variants it is to have
         budget = config.execution.disk_budget_gb
         self.budget = Budget(budget * 1e9 if budget is not None else None)

@@ -43,6 +43,9 @@ def transcode_clips(run: IngestRun, shard: int) -> None:
 
     settle(run, STAGE, shard, do, jobs(), execution.transcode_timeout)
     if not execution.keep_sources:
-        for path in {entry.path for clip_id in clips if (entry := sources.get(clip_id)) and entry.path}:
+        made = read_shard(run.store, STAGE, shard, run.recipes.clips)
+        open_clips = [clip_id for clip_id in clips if not run.is_settled(made.get(clip_id))]
+        needed = {entry.path for clip_id in open_clips if (entry := sources.get(clip_id))}
+        for path in {entry.path for clip_id in clips if (entry := sources.get(clip_id)) and entry.path} - needed:
             run.store.delete(path)
     run.budget.close(shard)

@@ -24,6 +24,7 @@ from pydantic import (
 
 from vidclf.errors import CLIP_ERRORS, ConfigError
 from vidclf.sources import Source, parse_source
+from vidclf.sources.archives import ArchiveSource
 
 Split = Literal["train", "val", "test"]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -159,6 +160,14 @@ class PublishConfig(Frozen):
     min_ok_share: float = Field(0.5, ge=0, le=1, description="share of the annotations that must have become clips")
 
 
+class ReportConfig(Frozen):
+    """The report for people that a run leaves beside its snapshot."""
+
+    write: bool = Field(True, description="write runs/{run_id}/report.html")
+    clips_per_class: int = Field(2, ge=0, le=50, description="clips of each class to look at")
+    max_mb: float = Field(64, gt=0, description="size of the page; what does not fit is left out, and it says so")
+
+
 class ExecutionConfig(Frozen):
     """How the work is spread. None of it changes the result."""
 
@@ -170,6 +179,7 @@ class ExecutionConfig(Frozen):
     max_in_flight: int | None = Field(None, ge=1, description="Ray tasks at a time; None: twice the cluster's CPUs")
     attempts: int = Field(3, ge=1, le=20, description="tries per clip within one run, for errors that pass")
     download_timeout: float = Field(600, gt=0, description="seconds per video")
+    archive_timeout: float = Field(24 * 3600, gt=0, description="seconds per archive of a source that has them")
     transcode_timeout: float = Field(300, gt=0, description="seconds per clip")
     part_timeout: float = Field(600, gt=0, description="seconds per part of frames or variants")
     keep_sources: bool = Field(True, description="keep downloaded videos in the store after the run")
@@ -198,7 +208,15 @@ class IngestConfig(Frozen):
     frames: FramesConfig = FramesConfig()
     augment: AugmentConfig | None = None
     publish: PublishConfig = PublishConfig()
+    report: ReportConfig = ReportConfig()
     execution: ExecutionConfig = ExecutionConfig()
+
+    @model_validator(mode="after")
+    def _archives_come_first(self) -> IngestConfig:
+        is_archive = [isinstance(source, ArchiveSource) for source in self.sources]
+        if is_archive != sorted(is_archive, reverse=True):
+            raise ValueError("sources of archives, as cvdf, are read before the shards and must stand first")
+        return self
 
 
 class DataConfig(Frozen):

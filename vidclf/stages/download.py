@@ -27,6 +27,7 @@ class Job(StageJob):
     sources: tuple[Source, ...]
     gate: Gatekeeper
     failures: tuple[SourceError, ...] = ()  # of the sources that were asked already, the first ones
+    unread: str | None = None  # why not all archives of the clips' split could be read
 
     @property
     def source(self) -> str:
@@ -144,6 +145,8 @@ def _staged(job: Job, source: ArchiveSource) -> Iterator[Entry]:
     for wanted in job.wanted:
         path = staged_path(wanted.clip_id)
         if not job.store.is_file(path):
+            if job.unread:
+                raise Unreachable(f"not in the archives that could be read ({job.unread})")
             source.fetch(wanted, Path())  # says why not
         yield Entry(
             wanted.clip_id,

@@ -1,0 +1,66 @@
+"""Archive: the wanted clips of one tar go into the store, where the download stage finds them."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidclf.errors import Blocked, SourceError, Unreachable
+from vidclf.ledger import Entry
+from vidclf.politeness import Gatekeeper
+from vidclf.sources import Wanted
+from vidclf.sources.archives import Archive, ArchiveSource
+from vidclf.stages import StageJob
+from vidclf.stages.download import staged_path
+
+STAGE = "archive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(StageJob):
+    """One archive, read through once. Its key in the ledger is its URI."""
+
+    archive: Archive
+    archives: ArchiveSource
+    wanted: frozenset[str]  # clip_ids
+    gate: Gatekeeper
+
+    @property
+    def source(self) -> str:
+        return self.archives.kind
+
+
+def do(job: Job) -> list[Entry]:
+    """Stage what is wanted and not staged yet.
+
+    Raises:
+        SourceError: the archive could not be read to its end; what came before the fault is staged.
+        Postponed: the host's turn has not come.
+        StorageError: the store failed.
+    """
+    size = 0
+    host = job.archives.host(Wanted("", job.archive.uri))
+    if host is not None:
+        job.gate.turn(host, job.archive.uri, job.archives.rate)
+    try:
+        with tempfile.TemporaryDirectory(prefix="vidclf-") as scratch:
+            for clip_id, local in job.archives.members(job.archive, Path(scratch), job.wanted):
+                size += local.stat().st_size
+                job.store.put_file(local, staged_path(clip_id))
+    except SourceError as error:
+        if host is not None:
+            _tell(job, host, error)
+        raise
+    if host is not None:
+        job.gate.answered(host)
+    return [Entry(job.archive.uri, STAGE, job.recipe, source=job.source, bytes=size)]
+
+
+def _tell(job: Job, host: str, error: SourceError) -> None:
+    if isinstance(error, Blocked):
+        job.gate.blocked(host, str(error), error.retry_after, job.archives.pause)
+    elif isinstance(error, Unreachable):
+        job.gate.silent(host, str(error), job.archives.pause)
+    else:
+        job.gate.answered(host)

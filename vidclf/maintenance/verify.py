@@ -145,7 +145,7 @@ class _Check:
         for problems in in_threads(self.store, self._emptied, _parts(self.taken_out)):
             yield from problems
         for row in _dicts(self.taken_out):
-            if self.store.is_file(row["clip_path"]):
+            if row["clip_path"] and self.store.is_file(row["clip_path"]):
                 yield _still_there(row["clip_id"], row["clip_path"])
 
     def _quickly(self) -> Iterator[str]:
@@ -153,6 +153,8 @@ class _Check:
         for folder in {path.rpartition("/")[0] for path in _paths(self.snapshot.clips)}:
             sizes |= {file.path: file.bytes for file in files_in(self.store, folder)}
         for row in _dicts(self.clips):
+            if row["clip_path"] is None:
+                continue  # said of its row
             if row["clip_path"] not in sizes:
                 yield from self._unless_dropped([_Missing(row["clip_path"])])
             elif sizes[row["clip_path"]] != row["bytes"]:

@@ -345,11 +345,20 @@ def test_class_folders_of_ucf101_and_hmdb51_are_grouped_by_their_names(tmp_path:
             "folders 'train', 'val' are named as splits, but 'extra' is not",
         ),
         (("UCF-101/Archery/1.avi", "UCF-101/Bowling/2.avi"), "'UCF-101' is the only class; if it holds the classes"),
-        (("a/1.mp4", "b/1.mp4", "intro.mp4"), "1 videos lie in no class's folder, and were left out, as 'intro.mp4'"),
+        (("a/1.mp4", "b/1.mp4", "intro.mp4"), "left out: 1 video in no class's folder, first 'intro.mp4'"),
     ],
 )
 def test_a_tree_that_can_be_misread_is_spoken_of(tmp_path: Path, paths: tuple[str, ...], notice: str) -> None:
     assert any(notice in said for said in read(touch(tmp_path / "videos", *paths)).notices)
+
+
+def test_linked_folders_and_videos_are_found_and_a_link_in_a_circle_is_not_followed(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", "walk/1.mp4", "2.mp4")
+    folder = touch(tmp_path / "videos", "run/1.mp4")
+    (folder / "walk").symlink_to(tmp_path / "elsewhere" / "walk")
+    (folder / "run" / "2.mp4").symlink_to(tmp_path / "elsewhere" / "2.mp4")
+    (folder / "run" / "again").symlink_to(folder)
+    assert column(read(folder).rows.to_pylist(), "source_id") == ["run/1.mp4", "run/2.mp4", "walk/1.mp4"]
 
 
 def test_file_names_that_are_no_unicode_or_begin_with_space_are_rows(tmp_path: Path) -> None:
@@ -476,7 +485,7 @@ def test_hmdb51s_official_splits(hmdb51: Path) -> None:
         for label in ("brush_hair", "wave")
         for i, split in enumerate(("train", "test"))
     ]
-    assert found.notices == ("2 videos are in neither part of HMDB51's split 1, and were left out",)
+    assert found.notices == ("left out: 2 videos in neither part of HMDB51's split 1",)
     assert column(read(hmdb51, split_number=2).rows.to_pylist(), "split") == ["test", "train"] * 2
 
 

@@ -39,6 +39,9 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+Labels = Annotated[tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])]
+
+
 class Frozen(BaseModel):
     """Base of all configuration: immutable, and strict about names."""
 
@@ -57,9 +60,7 @@ class AnnotationsConfig(Frozen):
     path: str = Field(description="annotation file, or a folder of videos by class or of split files; any fsspec URI")
     layout: str | None = Field(None, description="how the list is written, as kinetics_csv; None: told by its looks")
     split_number: int = Field(1, ge=1, le=3, description="which of the official splits of UCF101 or HMDB51")
-    merge: dict[str, Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]] = Field(
-        {}, description="label → the labels that become it; labels in no list stay"
-    )
+    merge: dict[str, Labels] = Field({}, description="label → the labels that become it; labels in no list stay")
     labels: tuple[str, ...] | None = Field(None, description="keep these labels only")
     label_contains: str | None = Field(None, description="keep labels that contain this text, as 'dancing' does 15")
     label_word: str | None = Field(None, description="keep labels with this whole word: 'dancing', not 'breakdancing'")

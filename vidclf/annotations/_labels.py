@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vidclf.annotations._rows import counted
 from vidclf.config import LABEL_OPTIONS, AnnotationsConfig
 from vidclf.errors import AnnotationError
 
@@ -63,11 +64,11 @@ def select_labels(rows: pa.Table, config: AnnotationsConfig) -> tuple[pa.Table, 
     notices = []
     near = [] if option == "labels" else near_misses(wanted, [label for label in labels if label not in set(chosen)])
     if near:
-        listed = ", ".join(f"{label!r} ({counts[label]:,} rows)" for label in near[:_SHOWN])
+        listed = ", ".join(f"{label!r} ({counted(counts[label], 'row')})" for label in near[:_SHOWN])
         more = f" and {len(near) - _SHOWN} more" if len(near) > _SHOWN else ""
         notices.append(f"{option} {wanted!r} leaves out labels that nearly fit: {listed}{more}")
     if rows["label"].null_count:
-        notices.append(f"{rows['label'].null_count:,} rows without a label were left out by {option}")
+        notices.append(f"{option} leaves out {counted(rows['label'].null_count, 'row')} without a label")
     return kept, notices
 
 
@@ -82,7 +83,8 @@ def near_misses(wanted: str, labels: Iterable[str]) -> list[str]:
     def is_near(label: str) -> bool:
         plain = _plain(label)
         words = [_stem(word) for word in plain.split()]
-        return text.strip() in plain or all(any(_is_akin(stem, word) for word in words) for stem in stems)
+        same_text = len(text) >= 4 and text in plain
+        return same_text or all(any(_is_akin(stem, word) for word in words) for stem in stems)
 
     return [label for label in labels if is_near(label)] if stems else []
 

@@ -31,7 +31,7 @@ def draw_splits(rows: pa.Table, config: AnnotationsConfig) -> tuple[pa.Table, li
         drawn = np.full(len(rows), None, object)
         drawn[indices] = _drawn(rows.take(pa.array(indices)), config)
         splits = pc.coalesce(pa.array(drawn, pa.string()), splits)
-    elif "split_shares" in config.model_fields_set:
+    elif config.split_shares != AnnotationsConfig.model_fields["split_shares"].default:
         notices.append("split_shares was not used: the list has splits of its own")
     return rows.set_column(rows.schema.get_field_index("split"), rows.schema.field("split"), splits), notices
 
@@ -59,17 +59,23 @@ def sample_clips(rows: pa.Table, config: AnnotationsConfig) -> tuple[pa.Table, l
         counts = np.bincount(classes[ranked], minlength=len(labels))
         rank = np.arange(len(ranked)) - np.repeat(np.cumsum(counts) - counts, counts)
         keep[ranked[rank >= number]] = False
-        few = np.flatnonzero((counts > 0) & (counts < number))
-        if len(few):
-            least = few[np.argmin(counts[few])]
-            notices.append(
-                f"per_class: {len(few):,} classes have fewer than {number:,} clips in {split}, "
-                f"as {labels[least]!r} with {counts[least]:,}"
-            )
+        notices += _too_small(split, number, counts, labels)
     kept = rows.filter(pa.array(keep))
     if not len(kept):
         raise AnnotationError(f"annotations {config.path}: per_class leaves nothing of {len(rows):,} rows")
     return kept, notices
+
+
+def _too_small(split: Split, number: int, counts: np.ndarray, labels: list[str]) -> list[str]:
+    """Which classes have clips in ``split``, but fewer than ``number``; ``counts`` are by class."""
+    few = np.flatnonzero((counts > 0) & (counts < number))
+    if not len(few):
+        return []
+    least = few[np.argmin(counts[few])]
+    example = f"{labels[least]!r} with {counts[least]:,}"
+    classes = f"1 class has fewer than {number:,} clips in {split}: "
+    many = f"{len(few):,} classes have fewer than {number:,} clips in {split}, as "
+    return [f"per_class: {classes if len(few) == 1 else many}{example}"]
 
 
 def _drawn(rows: pa.Table, config: AnnotationsConfig) -> np.ndarray:

@@ -142,8 +142,8 @@ def test_ffmpeg_that_takes_too_long_is_killed(make_video: VideoMaker, tmp_path: 
 
 
 def test_a_beginning_at_an_odd_tick_moves_no_frame() -> None:
-    """The container says its start in microseconds, which is rounded; a frame must not fall out by that."""
-    info = SourceInfo(Fraction(1, 90_000), 126_005, 10.0, Fraction(25), seekable=True)
+    """A container says its start in microseconds, which is rounded; a frame must not fall out by that."""
+    info = SourceInfo(0, Fraction(1, 90_000), Fraction(126_005, 90_000), 10.0, Fraction(25), True, False)
     command = " ".join(cut_command(Path("a.ts"), info, 1.0, 2.0, PROFILE, Path("b.mp4")))
     assert "start_pts=216005" in command
     assert "end_pts=306005" in command

@@ -115,6 +115,18 @@ def test_a_video_with_two_labels_is_in_one_split(tmp_path: Path) -> None:
     assert Counter(found.rows["split"].to_pylist()) == {"train": 96, "val": 12, "test": 12}
 
 
+def test_a_group_counts_for_the_class_that_most_of_its_clips_have(tmp_path: Path) -> None:
+    """Ten groups of one class, each with a clip of a class of its own, which alone would put it into train."""
+    lines = []
+    for group in range(10):
+        clips = [f"v_Archery_g{group:02d}_c{clip:02d}.avi" for clip in range(4)]
+        lines += [f"{clips[0]},A lone {group}\n", *(f"{clip},Archery\n" for clip in clips[1:])]
+    (tmp_path / "list.csv").write_text("".join(lines))
+    rows = read_annotations(AnnotationsConfig(path=str(tmp_path / "list.csv"))).rows
+    split_of = dict(zip(rows["group"].to_pylist(), rows["split"].to_pylist(), strict=True))
+    assert Counter(split_of.values()) == {"train": 8, "val": 1, "test": 1}
+
+
 def test_class_folders_are_divided_the_same_way_each_time(tmp_path: Path) -> None:
     for number in range(200):
         path = tmp_path / "videos" / "kicking" / f"{number}.mp4"

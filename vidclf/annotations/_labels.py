@@ -62,7 +62,8 @@ def select_labels(rows: pa.Table, config: AnnotationsConfig) -> tuple[pa.Table, 
         raise AnnotationError(f"annotations {config.path}: {_none_fits(option, wanted, absent, labels, config)}")
     kept = rows.filter(pc.is_in(rows["label"], value_set=pa.array(chosen, pa.string())))
     notices = []
-    near = [] if option == "labels" else near_misses(wanted, [label for label in labels if label not in set(chosen)])
+    others = sorted(counts.keys() - set(chosen))
+    near = near_misses(wanted, others) if isinstance(wanted, str) else []
     if near:
         listed = ", ".join(f"{label!r} ({counted(counts[label], 'row')})" for label in near[:_SHOWN])
         more = f" and {len(near) - _SHOWN} more" if len(near) > _SHOWN else ""
@@ -122,14 +123,12 @@ def _test(option: str, wanted: str | tuple[str, ...]) -> Callable[[str], bool]:
 def _none_fits(
     option: str, wanted: str | tuple[str, ...], absent: list[str], labels: list[str], config: AnnotationsConfig
 ) -> str:
-    said = {"label_contains": "that contains", "label_word": "with the word", "label_pattern": "that matches"}
+    said = {"label_contains": "that contains ", "label_word": "with the word ", "label_pattern": "that matches "}
     texts = absent or ([wanted] if isinstance(wanted, str) else list(wanted))
     merged = [source for sources in config.merge.values() for source in sources if source in texts]
     hint = f" ({merged[0]!r} was merged)" if merged else _hint(texts, labels)
     there = ", ".join(labels[:_SHOWN]) + (f", … ({len(labels)} labels)" if len(labels) > _SHOWN else "")
-    return f"no row has a label {said.get(option, '')} {_either(texts)}{hint}; there are: {there or 'none'}".replace(
-        "label  ", "label "
-    )
+    return f"no row has a label {said.get(option, '')}{_either(texts)}{hint}; there are: {there or 'none'}"
 
 
 def _either(texts: Iterable[str]) -> str:

@@ -9,7 +9,6 @@ the path inside the folder, so ``sources: [{kind: folder, path: …}]`` finds it
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 
@@ -69,7 +68,7 @@ def _groups(videos: list[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
 def _row(parts: tuple[str, ...], has_splits: bool, groups: dict[tuple[str, ...], str]) -> RawRow:
     inside = parts[has_splits:]  # class/…/video
     label = inside[0] if len(inside) > 1 else None
-    group = groups.get(inside[:-1]) or group_of(PurePosixPath(parts[-1]).name)
+    group = groups.get(inside[:-1]) or group_of(parts[-1])
     return RawRow("/".join(parts), label, parts[0] if has_splits else None, group=group)
 
 

@@ -94,6 +94,48 @@ def test_a_section_of_other_containers_is_exact_too(
     assert numbers_of(fetched, wanted, tmp_path / "clip.mp4") == list(range(100, 125))
 
 
+SOUND = ["-f", "lavfi", "-i", "sine=d=9", "-c:a", "aac"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([], [*SOUND, "-map", "0:v", "-map", "1:a", "-c:v", "copy"]),
+        ([], ["-c:v", "copy", "-output_ts_offset", "3.3"]),
+        ([], ["-c:v", "libx264", "-preset", "veryfast", "-x264-params", "open-gop=1:keyint=48:bframes=3:scenecut=0"]),
+        ([], ["-c:v", "libsvtav1", "-preset", "12", "-g", "48"]),
+        (["-display_rotation", "90"], ["-c:v", "copy"]),
+    ],
+    ids=["with sound", "beginning later", "open GOP", "AV1", "rotated"],
+)
+def test_a_clip_of_a_section_is_the_clip_of_the_whole_video_to_the_byte(
+    server: MisbehavingServer, make_video: VideoMaker, tmp_path: Path, before: list[str], after: list[str]
+) -> None:
+    whole = tmp_path / "whole.mp4"
+    made = make_video(num_frames=225, gop=48)
+    subprocess.run([executable(), "-v", "error", *before, "-i", str(made), *after, str(whole)], check=True)
+    server.serve(f"/{ID}.mp4", File(whole, VIDEO))
+    for start, end in [(0.0, 1.0), (4.2, 5.0), (6.04, 7.0)]:
+        fetched = fetch(server, tmp_path / "into", segment(start, end), section_over=5)
+        assert fetched.path.name == "section.mp4"
+        cut(whole, start, end, PROFILE, tmp_path / "a.mp4", 60)
+        cut(fetched.path, start - fetched.begins_at, end - fetched.begins_at, PROFILE, tmp_path / "b.mp4", 60)
+        assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_a_segment_without_a_key_frame_before_it_is_fetched_with_the_whole_video(
+    server: MisbehavingServer, make_video: VideoMaker, tmp_path: Path
+) -> None:
+    late = tmp_path / "late.mp4"  # its picture begins 3 s after its sound
+    source = ["-itsoffset", "3", "-i", str(make_video(num_frames=150))]
+    command = [executable(), "-v", "error", *source, *SOUND, "-map", "0:v", "-map", "1:a", "-c:v", "copy", str(late)]
+    subprocess.run(command, check=True)
+    server.serve(f"/{ID}.mp4", File(late, VIDEO))
+    fetched = fetch(server, tmp_path / "into", segment(1.0, 4.0), section_over=5)
+    assert fetched == Fetched(tmp_path / "into" / "video.mp4")
+    assert [path.name for path in (tmp_path / "into").iterdir()] == ["video.mp4"]
+
+
 def test_begins_at_is_the_time_of_the_first_frame(
     server: MisbehavingServer, make_video: VideoMaker, tmp_path: Path
 ) -> None:

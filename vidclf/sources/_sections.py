@@ -153,7 +153,9 @@ def copy_section(file: RangeFile, start: float, end: float, longer_than: float, 
     try:
         with av.open(file, mode="r", options={"format_whitelist": SAFE_FORMATS}) as source:
             fetched = _copy(source, start, end, longer_than, into)
-    except av.FFmpegError as error:
+    except (av.FFmpegError, NoSection) as error:
+        for path in into.glob("section.*"):
+            path.unlink()
         if file.failure is not None:
             raise file.failure from None
         raise NoSection(str(error)) from None
@@ -217,7 +219,7 @@ def _remux(
     first: int | None = None
     last, to_the_end = 0, True
     with av.open(str(path), "w", format=muxer) as output:
-        target = output.add_stream_from_template(stream)
+        target = output.add_stream_from_template(stream, opaque=True)  # no encoder is needed, nor there for every codec
         target.time_base = stream.time_base
         for packet in _in_order(source.demux(stream)):
             assert packet.pts is not None

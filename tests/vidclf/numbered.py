@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import av
-import numpy as np
 
 from tests.conftest import number_bars
 from vidclf.media.ffmpeg import executable
 
 SIZE = (224, 160)  # width, height
+X264 = "-c:v libx264 -threads 1 -preset veryfast -crf 18"
 
 
 def ffmpeg(*arguments: object, input: bytes | None = None) -> None:
@@ -44,5 +44,3 @@ def read_numbers(path: Path) -> tuple[list[int], list[float]]:
             numbers.append(sum(int(row[x] > 127) << bit for bit, x in enumerate(middles)))
             times.append(float(frame.pts * frame.time_base))
     return numbers, times
-
-

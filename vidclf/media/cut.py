@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vidclf.clips import VideoInfo
 from vidclf.config import ClipProfile, fingerprint
-from vidclf.errors import OutOfRange, TimedOut, TooShort, Unreadable
+from vidclf.errors import NoVideo, OutOfRange, TooShort, Unreadable
 from vidclf.media import ffmpeg
 from vidclf.media.damage import look_closely
 from vidclf.media.probe import Segment, SourceInfo, probe_clip, survey
@@ -29,7 +29,8 @@ def cut(
     A frame is in the clip when its time, counted from the file's beginning, is at least ``start`` and less than
     ``end``. Where the video ends before ``end``, the clip ends with it.
 
-    With ``profile.fps`` the clip has round(duration · fps) frames, at least one, and frame k is what the source
+    A sound is kept with ``profile.audio``; one that is missing, or so broken that ffmpeg gives up on it, leaves a clip
+    without. With ``profile.fps`` the clip has round(duration · fps) frames, at least one, and frame k is what the source
     shows (k + ½) / fps after the segment's first frame.
 
     Args:
@@ -89,8 +90,8 @@ def _made(work: _Cut) -> VideoInfo:
     seen = look_closely(work.source, work.info, work.start, work.end, work.timeout)
     if seen.damaged:
         raise Unreadable(
-            f"damaged: {seen.damaged} of {seen.damaged + seen.num_frames} frames "
-            f"from {work.start or 0:g} s to {float(work.segment.until):.2f} s could not be decoded"
+            f"damaged: {seen.damaged} of about {max(work.segment.num_frames, seen.num_frames + seen.damaged)} frames "
+            f"between {work.start or 0:g} s and {'the end' if work.end is None else f'{work.end:g} s'} cannot be decoded"
         )
     if clip and _agrees(clip, seen.num_frames, seen.duration, work.profile):
         return clip
@@ -102,19 +103,17 @@ def _made(work: _Cut) -> VideoInfo:
 
 def _encode(work: _Cut, margin: float) -> tuple[VideoInfo | None, bool]:
     """The clip, None where nothing came out, and whether ffmpeg complained. A sound that cannot be had is left out."""
+    silent = work.profile.model_copy(update={"audio": False})
     sounding = work.profile.audio and work.info.has_audio
-    profiles = [work.profile, work.profile.model_copy(update={"audio": False})] if sounding else [work.profile]
-    for profile in profiles:
-        command = ffmpeg.cut_command(work.source, work.info, work.start, work.end, profile, work.to, margin)
+    for profile in [work.profile, silent] if sounding else [silent]:
+        command = ffmpeg.cut_command(
+            work.source, work.info, work.start, work.end, profile, work.to, margin, work.segment.first
+        )
         try:
             complained = ffmpeg.run(command, work.timeout)
-            if profile.audio and complained:
-                continue
             return probe_clip(work.to), complained
-        except TimedOut:
-            raise
-        except Unreadable:
-            if profile is profiles[-1] and margin == math.inf:
+        except (Unreadable, NoVideo):
+            if profile is silent and margin == math.inf:
                 raise
     return None, True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +24,13 @@ class Seen:
     duration: Fraction  # seconds from the first frame to the end of the last
 
 
+@dataclass(frozen=True, order=True)
+class _Frame:
+    tick: int
+    ticks: int  # how long it is shown
+    sound: bool  # False also for a packet that gave an error
+
+
 def look_closely(source: Path, info: SourceInfo, start: float | None, end: float | None, timeout: float) -> Seen:
     """Decode ``[start, end)`` and tell damage from harmless oddities, such as hidden frames that have packets.
 
@@ -32,29 +40,24 @@ def look_closely(source: Path, info: SourceInfo, start: float | None, end: float
     """
     low = info.tick_of(start) if start else None
     high = info.tick_of(end) if end is not None else None
-    good: list[tuple[int, int]] = []
-    damaged = 0
-    for tick, ticks, sound in _decoded(source, info, start, high, time.monotonic() + timeout):
-        if (low is not None and tick < low) or (high is not None and tick >= high):
-            continue
-        if sound:
-            good.append((tick, ticks))
-        else:
-            damaged += 1
+    found = sorted(_decoded(source, info, start, high, time.monotonic() + timeout))
+    before = [frame for frame in found if low is not None and frame.tick < low]
+    after = [frame for frame in found if high is not None and frame.tick >= high]
+    inside = found[len(before) : len(found) - len(after)]
+    good = [frame for frame in inside if frame.sound]
+    clock = [frame.tick for frame in (*before[-1:], *inside, *after[:1])]
+    damaged = max(len(inside) - len(good), _missing(clock))
     if not good:
         return Seen(0, damaged, Fraction(0))
-    good.sort()
-    length = (sum(good[-1]) - good[0][0]) * info.time_base
-    return Seen(len(good), damaged + _missing([tick for tick, _ in good]), length)
+    length = (good[-1].tick + good[-1].ticks - good[0].tick) * info.time_base
+    return Seen(len(good), damaged, length)
 
 
-def _decoded(
-    source: Path, info: SourceInfo, start: float | None, high: int | None, deadline: float
-) -> list[tuple[int, int, bool]]:
-    """(tick, length in ticks, whether it is sound) of the frames, and of the packets that gave an error."""
+def _decoded(source: Path, info: SourceInfo, start: float | None, high: int | None, deadline: float) -> list[_Frame]:
+    """The frames from some time before the segment to the first ones behind it, and the packets that gave an error."""
     import av
 
-    found: list[tuple[int, int, bool]] = []
+    found: list[_Frame] = []
     usual = round(1 / (info.average_rate * info.time_base)) if info.average_rate else 0
     with open_video(source) as container:
         stream = video_stream(container)
@@ -70,25 +73,32 @@ def _decoded(
                 frames = packet.decode()
             except av.FFmpegError:
                 if tick is not None and not packet.is_discard:
-                    found.append((tick, usual, False))
+                    found.append(_Frame(tick, usual, False))
                 continue
             for frame in frames:
                 if frame.pts is not None:
-                    found.append((frame.pts, frame.duration or usual, not (frame.is_corrupt or packet.is_corrupt)))
-            if high is not None and packet.dts is not None and packet.dts >= high and not packet.is_discard:
-                if frames and frames[-1].pts is not None and frames[-1].pts >= high:
-                    break
+                    sound = not (frame.is_corrupt or packet.is_corrupt)
+                    found.append(_Frame(frame.pts, frame.duration or usual, sound))
+            shown = frames[-1].pts if frames else None
+            if (
+                high is not None
+                and packet.dts is not None
+                and packet.dts >= high
+                and shown is not None
+                and shown >= high
+            ):
+                break
     return found
 
 
 def _missing(ticks: list[int]) -> int:
     """Frames that a steady clock lacks; none where the clock is not steady by nature."""
-    steps = [later - earlier for earlier, later in zip(ticks, ticks[1:], strict=False)]
+    steps = [later - earlier for earlier, later in pairwise(ticks)]
     if len(steps) < 8:
         return 0
     usual = median(steps)
     holes = [step for step in steps if step > 1.7 * usual]
     steady = sum(abs(step - usual) <= 0.25 * usual for step in steps)
-    if steady + len(holes) < len(steps) or len(holes) > len(steps) / 10:
+    if steady + len(holes) < len(steps) or len(holes) > len(steps) / 4:
         return 0
     return sum(round(step / usual) - 1 for step in holes)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vidclf.config import ClipProfile
-from vidclf.errors import TimedOut, Unreadable
+from vidclf.errors import TimedOut, Unreadable, Unsafe
 from vidclf.media.probe import MAX_PIXELS, SAFE_FORMATS, SAFE_PROTOCOLS, SourceInfo
 from vidclf.processes import die_with_parent
 
@@ -27,10 +27,14 @@ SEEK_MARGIN = 1.0  # seconds decoded before the segment, so that the trim decide
 #: Bumped when a change of this module changes the bytes of clips.
 GRAPH_VERSION = 2
 
-MAX_ADDRESS_SPACE = 6 * 2**30  # bytes; 8192x4320 in 10 bit, the largest that is let in, was measured to need less
+#: Bytes. Measured: 3840x2160 as H.264, HEVC in 10 bit, VP9 and AV1, and 8192x4320 as H.264, to 256 and to 2160 lines with
+#: preset slow, all pass with 1.5 GiB.
+MAX_ADDRESS_SPACE = 4 * 2**30
 MAX_ALLOCATION = 2**30  # bytes in one block
 MAX_OUTPUT = 8 * 2**30  # bytes of one clip
 _TAIL = 16_384  # bytes kept of what ffmpeg says: a hostile file can make it talk without end
+
+_STARVED = b"Cannot allocate memory"
 
 #: What ffmpeg says when packets or frames were damaged, though it goes on and ends well.
 _COMPLAINTS = (b"Error submitting packet to decoder", b"corrupt decoded frame", b"corrupt input packet", b"[error]")
@@ -44,6 +48,7 @@ def cut_command(
     profile: ClipProfile,
     to: Path,
     margin: float = SEEK_MARGIN,
+    first: Fraction | None = None,
 ) -> list[str]:
     """Seek, exact trim, scale and encode as one ffmpeg command.
 
@@ -53,6 +58,8 @@ def cut_command(
     Args:
         start, end: seconds from the file's beginning; None: from or to its end.
         margin: seconds to decode before the segment; infinite: all of them.
+        first: seconds from the file's beginning to the first frame of the segment, where the sound begins with it;
+            None: at ``start``.
     """
     import ffmpeg
 
@@ -70,7 +77,7 @@ def cut_command(
     if profile.fps is None:
         encoder |= {"fps_mode": "passthrough", "enc_time_base": "filter"}
     if profile.audio and info.has_audio:
-        streams.append(_sound(opened["a:0"], info, start, end))
+        streams.append(_sound(opened["a:0"], info, first if first is not None else start, end))
         encoder |= {"acodec": "aac", "b:a": "128k", "flags:a": "+bitexact"}
     output = ffmpeg.output(*streams, f"file:{to}", **encoder)
     output = output.global_args("-hide_banner", "-nostdin", "-loglevel", "level+warning", "-filter_threads", "1")
@@ -94,9 +101,9 @@ def _picture(stream: Any, info: SourceInfo, start: float | None, end: float | No
     return stream.filter("setsar", 1).filter("format", "yuv420p")
 
 
-def _sound(stream: Any, info: SourceInfo, start: float | None, end: float | None) -> Any:
-    """The sound of the same bounds, to the sample; silence where it begins later or has holes."""
-    begin = float(info.start + Fraction(str(start or 0)))
+def _sound(stream: Any, info: SourceInfo, start: Fraction | float | None, end: float | None) -> Any:
+    """The sound from the first frame to the segment's end, to the sample; silence where it begins later or has holes."""
+    begin = float(info.start + Fraction(start or 0))
     bounds = {"start": f"{begin:.6f}"}
     if end is not None:
         bounds["end"] = f"{float(info.start + Fraction(str(end))):.6f}"
@@ -133,6 +140,7 @@ def run(command: list[str], timeout: float) -> bool:
     Raises:
         TimedOut: after ``timeout`` seconds; the whole group is killed.
         Unreadable: ffmpeg failed; with the last thing that it said.
+        Unsafe: it needed more memory than it gets.
     """
     with subprocess.Popen(
         command,
@@ -143,17 +151,19 @@ def run(command: list[str], timeout: float) -> bool:
         preexec_fn=_confine(os.getpid()),
     ) as process:
         try:
-            said, complained = _listen(process, time.monotonic() + timeout)
+            said, heard = _listen(process, time.monotonic() + timeout)
         except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             if isinstance(error, TimeoutError):
                 raise TimedOut(f"ffmpeg took longer than {timeout:g} s") from None
             raise
+    if _STARVED in heard:  # it may go on all the same, without the frames
+        raise Unsafe(f"decoding it takes more than {MAX_ADDRESS_SPACE / 2**30:.1f} GiB of memory")
     if process.returncode != 0:
         lines = said.decode(errors="replace").strip().splitlines()
         raise Unreadable(lines[-1][:500] if lines else f"ffmpeg ended with status {process.returncode}")
-    return complained
+    return bool(heard)
 
 
 def _confine(parent: int) -> Callable[[], None]:
@@ -170,28 +180,28 @@ def _confine(parent: int) -> Callable[[], None]:
     return confine
 
 
-def _listen(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bool]:
-    """The end of what the process says until it ends, and whether it complained of damage.
+def _listen(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, set[bytes]]:
+    """The end of what the process says until it ends, and which of the telling phrases it said at any time.
 
     Raises:
         TimeoutError: it did not end before ``deadline``.
     """
     assert process.stderr is not None
-    tail, complained = b"", False
+    tail, heard = b"", set[bytes]()
     with selectors.DefaultSelector() as selector:
         selector.register(process.stderr, selectors.EVENT_READ)
         while True:
             if not selector.select(max(0.0, deadline - time.monotonic())):
                 raise TimeoutError
-            heard = os.read(process.stderr.fileno(), 65_536)
-            if not heard:
+            said = os.read(process.stderr.fileno(), 65_536)
+            if not said:
                 break
-            tail = tail[-_TAIL:] + heard
-            complained = complained or any(complaint in tail for complaint in _COMPLAINTS)
+            tail = tail[-_TAIL:] + said
+            heard |= {phrase for phrase in (*_COMPLAINTS, _STARVED) if phrase in tail}
             if time.monotonic() > deadline:
                 raise TimeoutError
     try:
         process.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         raise TimeoutError from None
-    return tail[-_TAIL:], complained
+    return tail[-_TAIL:], heard

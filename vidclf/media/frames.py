@@ -120,9 +120,7 @@ def _time(frame: av.VideoFrame) -> Fraction:
     return frame.pts * frame.time_base
 
 
-def _picture(
-    frame: av.VideoFrame, aspect: Fraction, side_size: int | None, size: tuple[int, int] | None
-) -> np.ndarray:
+def _picture(frame: av.VideoFrame, aspect: Fraction, side_size: int | None, size: tuple[int, int] | None) -> np.ndarray:
     """uint8 (H, W, 3), RGB: scaled, and turned as the file says."""
     turns = round(frame.rotation / 90) % 4  # quarters, counter-clockwise
     if size is not None:

@@ -132,7 +132,8 @@ def survey(path: Path, start: float | None, end: float | None, margin: float) ->
 
     Args:
         start, end: seconds from the file's beginning; None: from or to its end.
-        margin: seconds before the segment at which reading begins, where the container can be sought.
+        margin: seconds before the segment at which reading begins, where the container can be sought; infinite:
+            at the file's beginning.
 
     Raises:
         MediaError: see ``open_video``.
@@ -143,6 +144,8 @@ def survey(path: Path, start: float | None, end: float | None, margin: float) ->
         high = info.tick_of(end) if end is not None else None
         stream = video_stream(container)
         frames, ended = _timestamps(container, stream, info, low, high, margin)
+    if not frames and margin != math.inf:  # nothing from where it was sought: what there is, is before
+        return survey(path, start, end, math.inf)
     inside = [(tick, ticks) for tick, ticks in frames if (low is None or tick >= low) and (high is None or tick < high)]
     seconds = info.time_base
     video_end = max((tick + ticks for tick, ticks in frames), default=0) * seconds - info.start if ended else None

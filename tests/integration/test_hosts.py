@@ -19,7 +19,7 @@ from vidclf.ledger import read_shard
 from vidclf.snapshot import dataset_store
 
 pytestmark = pytest.mark.integration
-PAUSE = 2.0  # seconds that the busy host asks for
+PAUSE = 5.0  # seconds that the busy host asks for
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ def test_each_clip_ends_with_the_right_kind_and_the_host_is_asked_as_often_as_th
     assert {entries[name + "_000000_000001"].attempts for name in ("busy", "silent")} == {3}
 
     first_busy = next(r.time for r in server.requests if r.path in ("/busy.mp4", "/busy-once.mp4"))
-    in_the_pause = [r for r in server.requests if first_busy + 0.4 < r.time < first_busy + PAUSE - 0.1]
-    assert not in_the_pause  # everybody waits, not one worker
+    in_the_pause = [r for r in server.requests if first_busy + 2.5 < r.time < first_busy + PAUSE - 0.1]
+    assert not in_the_pause  # everybody waits; only who had its turn before may still have come
     sentence = f"everybody waits for {server.netloc} until"
     assert sentence in said
     assert any(sentence in message for message in prefect_logs(own_home))

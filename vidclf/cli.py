@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib.metadata import entry_points
 
 import click
 
+from vidclf.dataset_commands import dataset
 from vidclf.errors import AnnotationError, ConfigError, VidclfError
 
 EXIT_WORK_FAILED = 1
@@ -46,26 +46,7 @@ def main() -> None:
     """Video classifiers from annotation lists: ingest, train, compare, predict."""
 
 
-@main.group()
-def dataset() -> None:
-    """Look at datasets."""
-
-
-@dataset.command()
-@click.argument("uri")
-@click.option("--snapshot", default="latest", show_default=True, help="A snapshot_id.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def show(uri: str, snapshot: str, as_json: bool) -> None:
-    """What is in the dataset at URI, as .vidclf/store/datasets/dancing or s3://bucket/prefix/datasets/dancing."""
-    from vidclf.snapshot import read_snapshot
-    from vidclf.storage import Store
-    from vidclf.summary import print_snapshot
-
-    found = read_snapshot(Store(uri), snapshot)
-    if as_json:
-        click.echo(json.dumps({"snapshot_id": found.snapshot_id, "classes": found.classes, **found.stats}, indent=2))
-    else:
-        print_snapshot(found, sys.stdout)
+main.add_command(dataset)
 
 
 @main.command()

@@ -15,7 +15,7 @@ from vidclf.plan import Plan
 from vidclf.recipes import Recipes
 from vidclf.stages import download, frames, transcode
 from vidclf.storage import Store
-from vidclf.takedown import removed_ids
+from vidclf.takedown import MESSAGE, removed_ids
 
 NOT_DONE = "not_done"
 _OUTCOME = ("outcome", "error_kind", "error_message", "source")
@@ -70,7 +70,7 @@ def standing(store: Store, plan: Plan, recipes: Recipes, retry: Collection[str] 
     removed = pc.is_in(clip_ids, pa.array(removed_ids(store), pa.string()))
     problem = plan.rows["problem"]
     kind = pc.if_else(removed, Removed.kind, kind)
-    message = pc.if_else(removed, "taken out of the dataset on request", message)
+    message = pc.if_else(removed, MESSAGE, message)
     kind = pc.if_else(pc.is_valid(problem), AnnotationError.kind, kind)
     message = pc.if_else(pc.is_valid(problem), problem, message)
     settled = pc.or_(pc.invert(is_open), pc.or_(removed, pc.is_valid(problem)))

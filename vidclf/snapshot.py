@@ -116,19 +116,22 @@ def write_snapshot(store: Store, clips: pa.Table, classes: list[str], made_by: d
 
 
 def point_latest_at(store: Store, snapshot: Snapshot, run_id: str) -> None:
-    """Make ``snapshot`` the dataset's latest, atomically.
+    """Make ``snapshot`` the dataset's latest, atomically; the file remembers what was published before it.
 
     Raises:
         StorageError: somebody else published in between.
     """
     found = store.read_versioned(LATEST)
-    if found and json.loads(found[0])["snapshot_id"] == snapshot.snapshot_id:
+    before = json.loads(found[0]) if found else {}
+    if before.get("snapshot_id") == snapshot.snapshot_id:
         return
+    names = ("snapshot_id", "published_at", "run_id")
     latest = {
         "snapshot_id": snapshot.snapshot_id,
         "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "run_id": run_id,
-        "previous": json.loads(found[0])["snapshot_id"] if found else None,
+        "previous": before.get("snapshot_id"),
+        "history": [{name: before[name] for name in names}, *before.get("history", [])] if before else [],
     }
     if not store.replace(LATEST, json.dumps(latest, indent=2).encode(), found[1] if found else None):
         raise StorageError(f"{store.uri}: somebody else published in this moment; run again")

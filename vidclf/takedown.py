@@ -6,6 +6,7 @@ from vidclf.ledger import scan
 from vidclf.storage import Store
 
 STAGE = "takedown"
+MESSAGE = "taken out of the dataset on request"  # the reason is in the tombstone, not in manifests that travel
 
 
 def removed_ids(store: Store) -> list[str]:

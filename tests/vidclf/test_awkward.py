@@ -17,8 +17,9 @@ import pytest
 from tests.conftest import SHARED, VideoMaker
 from tests.vidclf.numbered import X264, ffmpeg, write_numbered
 from vidclf.config import ClipProfile
-from vidclf.errors import ClipError, MediaError, NoVideo, TooShort, Unreadable, Unsafe
+from vidclf.errors import ClipError, Crashed, MediaError, NoVideo, TimedOut, TooShort, Unreadable, Unsafe
 from vidclf.media.cut import cut
+from vidclf.media.ffmpeg import run
 from vidclf.media.frames import read_frames
 from vidclf.media.probe import survey
 
@@ -366,12 +367,29 @@ def wait_for(condition: Callable[[], T]) -> T:
     raise AssertionError("it did not happen")
 
 
-def test_memory_that_ffmpeg_may_not_have_is_told(
+def test_without_enough_memory_there_is_no_clip(
     make_video: VideoMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    source = make_video(num_frames=6, size=(3840, 2160))
     monkeypatch.setattr("vidclf.media.ffmpeg.MAX_ADDRESS_SPACE", 300 * 2**20)
-    with pytest.raises(Unsafe, match="GiB of memory"):
-        cut(make_video(num_frames=6, size=(3840, 2160)), None, None, PROFILE, tmp_path / "clip.mp4", 60)
+    with pytest.raises(ClipError):
+        cut(source, None, None, PROFILE, tmp_path / "clip.mp4", 60)
+    assert not (tmp_path / "clip.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "message"),
+    [
+        ("kill -SEGV $$", Crashed, "ffmpeg was ended by SIGSEGV"),
+        ("echo 'x264 [error]: malloc of size 9 failed' >&2", Unsafe, "GiB of memory"),
+        ("yes nonsense | head -c 9000000 >&2; echo the last words >&2; exit 3", Unreadable, "the last words"),
+        ("exit 3", Unreadable, "ffmpeg ended with status 3"),
+        ("exec >/dev/null 2>&1; sleep 60", TimedOut, "ffmpeg took longer than 0.5 s"),
+    ],
+)
+def test_how_a_process_ends_decides_the_kind_of_error(script: str, error: type[ClipError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        run(["sh", "-c", script], 0.5 if error is TimedOut else 30)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from typing import TypeVar
 import pytest
 
 from tests.conftest import SHARED, VideoMaker
-from tests.vidclf.numbered import X264, ffmpeg, write_numbered
+from tests.vidclf.numbered import X264, ffmpeg, read_numbers, write_numbered
 from vidclf.config import ClipProfile
 from vidclf.errors import ClipError, Crashed, MediaError, NoVideo, TimedOut, TooShort, Unreadable, Unsafe
 from vidclf.media.cut import cut
@@ -161,6 +161,20 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
     ffmpeg(*sound, "-c:v", "copy", "-disposition:v", "attached_pic", tmp_path / "song.mp3")
     with pytest.raises(NoVideo):
         cut(tmp_path / "song.mp3", 0.0, 1.0, PROFILE, tmp_path / "clip.mp4", 60)
+
+
+def test_a_picture_that_changes_its_size_keeps_its_clock_and_the_clip_its_size(tmp_path: Path) -> None:
+    parts = b""
+    for size in [(224, 160), (320, 180)]:
+        raw = write_numbered(tmp_path / "part.h264", [*X264.split(), "-bf", "0"], 50, size=size)
+        parts += raw.read_bytes()
+    (tmp_path / "both.h264").write_bytes(parts)
+    ffmpeg("-f", "h264", "-framerate", 25, "-i", tmp_path / "both.h264", "-c", "copy", tmp_path / "both.ts")
+    clip = cut(tmp_path / "both.ts", 1.0, 3.0, PROFILE, tmp_path / "clip.mp4", 60)
+    numbers, times = read_numbers(tmp_path / "clip.mp4")
+    assert (clip.width, clip.height) == (180, 128)
+    assert numbers == [*range(25, 50), *range(25)]
+    assert times == pytest.approx([n / 25 for n in range(50)])
 
 
 # What is damaged

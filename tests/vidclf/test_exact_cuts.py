@@ -19,7 +19,7 @@ from vidclf.config import ClipProfile
 from vidclf.errors import OutOfRange, TooShort
 from vidclf.media.cut import cut
 from vidclf.media.ffmpeg import cut_command
-from vidclf.media.probe import probe_source
+from vidclf.media.probe import probe_source, survey
 
 PROFILE = ClipProfile(short_side=128, crf=10, preset="ultrafast", min_duration=0)
 Times = tuple[float | None, float | None]
@@ -193,6 +193,18 @@ def test_another_frame_rate_shows_what_the_source_shows_in_the_middle_of_each_fr
         assert clip.num_frames == len(numbers) == count
         assert [numbers[n] for n in exact] == [shown[n] for n in exact]
         assert np.allclose(times, [n / fps for n in range(count)], atol=1e-4)
+
+
+def test_the_hidden_frames_of_vp8_are_not_counted(tmp_path: Path) -> None:
+    path, log = tmp_path / "a.webm", tmp_path / "log"
+    encoder = [*f"-c:v libvpx {VPX} -lag-in-frames 25 -passlogfile".split(), str(log)]
+    write_numbered(tmp_path / "first.webm", [*encoder, "-pass", "1"], 200)
+    write_numbered(path, [*encoder, "-pass", "2"], 200)
+    with av.open(str(path)) as container:
+        assert sum(1 for packet in container.demux(video=0) if packet.size) > 200
+    _, segment = survey(path, 1.0, 7.0, 1.0)
+    assert segment.num_frames == 150
+    assert_exact(path, [n / 25 for n in range(200)], (1.0, 7.0), tmp_path / "clip.mp4")
 
 
 def test_frames_that_an_edit_list_hides_do_not_count(source: Source, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def cut_command(
     import ffmpeg
 
     options: dict[str, object] = {"threads": 1, "max_pixels": MAX_PIXELS}
+    options |= {"reinit_filter": 0}  # a picture that changes its size would start the trim and the clock anew
     options |= {"format_whitelist": SAFE_FORMATS, "protocol_whitelist": SAFE_PROTOCOLS}
     if start and info.seekable and start > 2 * margin:
         options |= {"ss": f"{start - margin:.6f}", "noaccurate_seek": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import struct
@@ -15,10 +16,11 @@ from typing import TypeVar
 import pytest
 
 from tests.conftest import SHARED, VideoMaker
-from tests.vidclf.numbered import X264, ffmpeg, write_numbered
+from tests.vidclf.numbered import X264, ffmpeg, read_numbers, write_numbered
 from vidclf.config import ClipProfile
-from vidclf.errors import ClipError, MediaError, NoVideo, TooShort, Unreadable, Unsafe
+from vidclf.errors import ClipError, Crashed, MediaError, NoVideo, TimedOut, TooShort, Unreadable, Unsafe
 from vidclf.media.cut import cut
+from vidclf.media.ffmpeg import run
 from vidclf.media.frames import read_frames
 from vidclf.media.probe import survey
 
@@ -119,6 +121,7 @@ def test_every_awkward_file_becomes_a_clip_or_a_kind_of_error(tmp_path: Path) ->
     assert found == EXPECTED
 
 
+@pytest.mark.slow
 def test_the_first_second_of_an_awkward_file_is_a_clip_where_the_whole_is(tmp_path: Path) -> None:
     for path in awkward_files():
         whole = EXPECTED[f"{path.parent.name}/{path.name}"]
@@ -158,6 +161,20 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
     ffmpeg(*sound, "-c:v", "copy", "-disposition:v", "attached_pic", tmp_path / "song.mp3")
     with pytest.raises(NoVideo):
         cut(tmp_path / "song.mp3", 0.0, 1.0, PROFILE, tmp_path / "clip.mp4", 60)
+
+
+def test_a_picture_that_changes_its_size_keeps_its_clock_and_the_clip_its_size(tmp_path: Path) -> None:
+    parts = b""
+    for size in [(224, 160), (320, 180)]:
+        raw = write_numbered(tmp_path / "part.h264", [*X264.split(), "-bf", "0"], 50, size=size)
+        parts += raw.read_bytes()
+    (tmp_path / "both.h264").write_bytes(parts)
+    ffmpeg("-f", "h264", "-framerate", 25, "-i", tmp_path / "both.h264", "-c", "copy", tmp_path / "both.ts")
+    clip = cut(tmp_path / "both.ts", 1.0, 3.0, PROFILE, tmp_path / "clip.mp4", 60)
+    numbers, times = read_numbers(tmp_path / "clip.mp4")
+    assert (clip.width, clip.height) == (180, 128)
+    assert numbers == [*range(25, 50), *range(25)]
+    assert times == pytest.approx([n / 25 for n in range(50)])
 
 
 # What is damaged
@@ -329,31 +346,35 @@ def test_a_name_is_only_a_name(make_video: VideoMaker, tmp_path: Path, name: str
 
 def test_a_worker_that_is_killed_leaves_no_ffmpeg_behind(tmp_path: Path) -> None:
     source = tmp_path / "long.mp4"
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=640x360:d=60", *X264.split(), source)
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=640x360:d=12", *X264.split(), source)
     code = (
         "import sys; from pathlib import Path; from vidclf.media.cut import cut; from vidclf.config import ClipProfile;"
         "cut(Path(sys.argv[1]), None, None, ClipProfile(preset='placebo'), Path(sys.argv[2]), 600)"
     )
-    worker = subprocess.Popen([sys.executable, "-c", code, str(source), str(tmp_path / "clip.mp4")])
-    child = wait_for(lambda: encoders_of(worker.pid, source))[0]
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
+    with subprocess.Popen([sys.executable, "-c", code, str(source), str(tmp_path / "clip.mp4")]) as worker:
+        try:
+            child = wait_for(lambda: encoders_of(worker.pid, source))[0]
+        finally:
+            worker.send_signal(signal.SIGKILL)
     killed = time.monotonic()
     wait_for(lambda: not runs(child))
     assert time.monotonic() - killed < 1
 
 
 def encoders_of(parent: int, source: Path) -> list[int]:
-    """The process ids of the children that have ``source`` on their command line."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in children}
-    return [int(pid) for pid, command in commands.items() if f"file:{source}" in command]
+    """The process ids of the children that have ``source`` on their command line, as ffmpeg has it."""
+    found = []
+    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # ended in between
+            if f"file:{source}" in Path(f"/proc/{pid}/cmdline").read_text():
+                found.append(int(pid))
+    return found
 
 
 def runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -366,12 +387,29 @@ def wait_for(condition: Callable[[], T]) -> T:
     raise AssertionError("it did not happen")
 
 
-def test_memory_that_ffmpeg_may_not_have_is_told(
+def test_without_enough_memory_there_is_no_clip(
     make_video: VideoMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    source = make_video(num_frames=6, size=(3840, 2160))
     monkeypatch.setattr("vidclf.media.ffmpeg.MAX_ADDRESS_SPACE", 300 * 2**20)
-    with pytest.raises(Unsafe, match="GiB of memory"):
-        cut(make_video(num_frames=6, size=(3840, 2160)), None, None, PROFILE, tmp_path / "clip.mp4", 60)
+    with pytest.raises(ClipError):
+        cut(source, None, None, PROFILE, tmp_path / "clip.mp4", 60)
+    assert not (tmp_path / "clip.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "message"),
+    [
+        ("kill -SEGV $$", Crashed, "ffmpeg was ended by SIGSEGV"),
+        ("echo 'x264 [error]: malloc of size 9 failed' >&2", Unsafe, "GiB of memory"),
+        ("yes nonsense | head -c 9000000 >&2; echo the last words >&2; exit 3", Unreadable, "the last words"),
+        ("exit 3", Unreadable, "ffmpeg ended with status 3"),
+        ("exec >/dev/null 2>&1; sleep 60", TimedOut, "ffmpeg took longer than 0.5 s"),
+    ],
+)
+def test_how_a_process_ends_decides_the_kind_of_error(script: str, error: type[ClipError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        run(["sh", "-c", script], 0.5 if error is TimedOut else 30)
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ from tests.vidclf.numbered import SIZE, X264, ffmpeg, read_numbers, write_number
 from vidclf.config import ClipProfile
 from vidclf.errors import OutOfRange, TooShort
 from vidclf.media.cut import cut
+from vidclf.media.ffmpeg import cut_command
+from vidclf.media.probe import probe_source, survey
 
 PROFILE = ClipProfile(short_side=128, crf=10, preset="ultrafast", min_duration=0)
 Times = tuple[float | None, float | None]
@@ -193,6 +195,18 @@ def test_another_frame_rate_shows_what_the_source_shows_in_the_middle_of_each_fr
         assert np.allclose(times, [n / fps for n in range(count)], atol=1e-4)
 
 
+def test_the_hidden_frames_of_vp8_are_not_counted(tmp_path: Path) -> None:
+    path, log = tmp_path / "a.webm", tmp_path / "log"
+    encoder = [*f"-c:v libvpx {VPX} -lag-in-frames 25 -passlogfile".split(), str(log)]
+    write_numbered(tmp_path / "first.webm", [*encoder, "-pass", "1"], 200)
+    write_numbered(path, [*encoder, "-pass", "2"], 200)
+    with av.open(str(path)) as container:
+        assert sum(1 for packet in container.demux(video=0) if packet.size) > 200
+    _, segment = survey(path, 1.0, 7.0, 1.0)
+    assert segment.num_frames == 150
+    assert_exact(path, [n / 25 for n in range(200)], (1.0, 7.0), tmp_path / "clip.mp4")
+
+
 def test_frames_that_an_edit_list_hides_do_not_count(source: Source, tmp_path: Path) -> None:
     whole, _ = source("h264, gop 250, B-frames")
     shortened = tmp_path / "shortened.mp4"
@@ -213,6 +227,50 @@ def test_a_segment_after_the_end_is_out_of_range_and_one_between_two_frames_is_t
     with pytest.raises(TooShort, match=r"no frame begins between 1\.01 s and 1\.03 s"):
         cut(path, 1.01, 1.03, PROFILE, tmp_path / "clip.mp4", 60)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("a.mp4", "-c:v libx264 -c:a aac"),
+        ("a.mkv", "-c:v libx264 -c:a ac3 -ac 6"),
+        ("a.ts", "-c:v libx264 -c:a mp2"),
+        ("late.mp4", "-c:v libx264 -c:a aac -output_ts_offset 8.3"),
+    ],
+)
+def test_a_kept_sound_has_the_bounds_of_the_picture(tmp_path: Path, name: str, encoder: str) -> None:
+    picture = ("-f", "lavfi", "-i", "testsrc2=s=224x160:r=25:d=6")
+    beep = ("-f", "lavfi", "-i", r"aevalsrc=if(between(t\,2.5\,3)\,sin(2*PI*440*t)\,0):s=44100:d=6")
+    ffmpeg(*picture, *beep, *encoder.split(), tmp_path / name)
+    profile = PROFILE.model_copy(update={"audio": True})
+    cut(tmp_path / name, 2.0, 4.0, profile, tmp_path / "clip.mp4", 60)
+    with av.open(str(tmp_path / "clip.mp4")) as clip:
+        stream = clip.streams.audio[0]
+        assert stream.time_base is not None
+        assert float((stream.duration or 0) * stream.time_base) == pytest.approx(2, abs=0.04)
+        heard = [(frame.pts, frame.to_ndarray()[0]) for frame in clip.decode(stream)]
+    samples = np.concatenate([sound for _, sound in heard])
+    loud = (np.flatnonzero(np.abs(samples) > 0.1) + (heard[0][0] or 0)) * float(stream.time_base)
+    assert (loud[0], loud[-1]) == (pytest.approx(0.5, abs=0.015), pytest.approx(1.0, abs=0.015))
+    again = tmp_path / "again.mp4"
+    cut(tmp_path / name, 2.0, 4.0, profile, again, 60)
+    assert again.read_bytes() == (tmp_path / "clip.mp4").read_bytes()
+
+
+def test_a_source_without_sound_makes_the_same_clip_with_audio_as_without(source: Source, tmp_path: Path) -> None:
+    for audio in (True, False):
+        profile = PROFILE.model_copy(update={"audio": audio})
+        cut(source("h264, gop 12, B-frames")[0], 0.0, 1.0, profile, tmp_path / f"{audio}.mp4", 60)
+    assert (tmp_path / "True.mp4").read_bytes() == (tmp_path / "False.mp4").read_bytes()
+
+
+def test_the_bytes_of_a_clip_do_not_depend_on_what_the_processor_can_do(source: Source, tmp_path: Path) -> None:
+    path, _ = source("h264, gop 250, B-frames")
+    command = cut_command(path, probe_source(path), 1.0, 3.0, ClipProfile(short_side=128), tmp_path / "clip.mp4")
+    subprocess.run(command, check=True)
+    usual = (tmp_path / "clip.mp4").read_bytes()
+    subprocess.run([command[0], "-cpuflags", "0", *command[1:]], check=True, stderr=subprocess.DEVNULL)
+    assert (tmp_path / "clip.mp4").read_bytes() == usual
 
 
 @pytest.mark.parametrize("name", ["h264, gop 250, B-frames", "vp9, alt-ref"])

@@ -41,7 +41,7 @@ def cut(
         OutOfRange: the video ends before ``start``.
         TooShort: less than ``profile.min_duration`` seconds remain, or no frame begins within the segment.
         Unreadable: damaged; also where fewer frames came out than the segment holds.
-        NoVideo, Unsafe, TimedOut: see there.
+        NoVideo, Unsafe, Crashed, TimedOut: see there.
     """
     info, segment = survey(source, start, end, ffmpeg.SEEK_MARGIN)
     _require(segment, info, start, end)

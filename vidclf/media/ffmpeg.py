@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vidclf.config import ClipProfile
-from vidclf.errors import TimedOut, Unreadable, Unsafe
+from vidclf.errors import Crashed, TimedOut, Unreadable, Unsafe
 from vidclf.media.probe import MAX_PIXELS, SAFE_FORMATS, SAFE_PROTOCOLS, SourceInfo
 from vidclf.processes import die_with_parent
 
@@ -34,7 +34,8 @@ MAX_ALLOCATION = 2**30  # bytes in one block
 MAX_OUTPUT = 8 * 2**30  # bytes of one clip
 _TAIL = 16_384  # bytes kept of what ffmpeg says: a hostile file can make it talk without end
 
-_STARVED = b"Cannot allocate memory"
+#: What it says when it gets no memory; it may go on all the same, without the frames.
+_STARVED = (b"Cannot allocate memory", b"malloc of size")
 
 #: What ffmpeg says when packets or frames were damaged, though it goes on and ends well.
 _COMPLAINTS = (b"Error submitting packet to decoder", b"corrupt decoded frame", b"corrupt input packet", b"[error]")
@@ -64,6 +65,7 @@ def cut_command(
     import ffmpeg
 
     options: dict[str, object] = {"threads": 1, "max_pixels": MAX_PIXELS}
+    options |= {"reinit_filter": 0}  # a picture that changes its size would start the trim and the clock anew
     options |= {"format_whitelist": SAFE_FORMATS, "protocol_whitelist": SAFE_PROTOCOLS}
     if start and info.seekable and start > 2 * margin:
         options |= {"ss": f"{start - margin:.6f}", "noaccurate_seek": None}
@@ -141,6 +143,7 @@ def run(command: list[str], timeout: float) -> bool:
         TimedOut: after ``timeout`` seconds; the whole group is killed.
         Unreadable: ffmpeg failed; with the last thing that it said.
         Unsafe: it needed more memory than it gets.
+        Crashed: a signal ended it: its own fault, or the machine's.
     """
     with subprocess.Popen(
         command,
@@ -158,7 +161,9 @@ def run(command: list[str], timeout: float) -> bool:
             if isinstance(error, TimeoutError):
                 raise TimedOut(f"ffmpeg took longer than {timeout:g} s") from None
             raise
-    if _STARVED in heard:  # it may go on all the same, without the frames
+    if process.returncode < 0:
+        raise Crashed(f"ffmpeg was ended by {signal.Signals(-process.returncode).name}")
+    if heard.intersection(_STARVED):
         raise Unsafe(f"decoding it takes more than {MAX_ADDRESS_SPACE / 2**30:.1f} GiB of memory")
     if process.returncode != 0:
         lines = said.decode(errors="replace").strip().splitlines()
@@ -197,7 +202,7 @@ def _listen(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, s
             if not said:
                 break
             tail = tail[-_TAIL:] + said
-            heard |= {phrase for phrase in (*_COMPLAINTS, _STARVED) if phrase in tail}
+            heard |= {phrase for phrase in (*_COMPLAINTS, *_STARVED) if phrase in tail}
             if time.monotonic() > deadline:
                 raise TimeoutError
     try:

@@ -236,13 +236,14 @@ def _timestamps(
 
     frames: list[tuple[int, int]] = []
     usual = round(1 / (info.average_rate * info.time_base)) if info.average_rate else 0
+    hides = stream.codec_context.name == "vp8"  # its alternate references are packets of their own: RFC 6386, 9.1
     shift = round(info.start / info.time_base) if container.format.name == "avi" else 0
     if low is not None and info.seekable and (low * info.time_base - info.start) > 2 * margin:
         container.seek(low - round(Fraction(margin) / info.time_base), stream=stream, backward=True)
     try:
         for packet in container.demux(stream):
             shown = packet.dts + shift if packet.pts is None and packet.dts is not None else packet.pts
-            if shown is None or packet.is_discard or not packet.size:
+            if shown is None or packet.is_discard or not packet.size or (hides and not bytes(packet)[0] & 0x10):
                 continue
             frames.append((shown, packet.duration or usual))
             if high is not None and (packet.dts if packet.dts is not None else shown) >= high:

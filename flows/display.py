@@ -60,4 +60,9 @@ def _lines(console: Console, ended: threading.Event) -> None:
             if (stage.done != done and due) or stage.waiting != waiting:
                 said[stage.name] = (time.monotonic(), stage.done, stage.waiting)
                 total = "?" if stage.total is None else stage.total
-                console.print(f"{stage.name:<22} {stage.done}/{total}  {describe(stage)}".rstrip(), highlight=False)
+                console.print(
+                    f"{stage.name:<22} {stage.done}/{total}  {describe(stage)}".rstrip(),
+                    highlight=False,
+                    soft_wrap=True,
+                    markup=False,
+                )

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nothing
 import psutil
 
 SPLITS = (("train", 542_352), ("validate", 34_125), ("test", 67_433))
@@ -106,37 +107,10 @@ def write_ledger(store: Any, plan: Any, recipes: Any) -> None:
             with LedgerWriter(store, stage, shard, "benchmark") as ledger:
                 for row, clip in enumerate(clips):
                     if clip not in gone:
-                        ledger.append(good_entry(clip, stage, recipe, row))
+                        ledger.append(nothing.good_entry(clip, stage, recipe, row))
                     elif stage == "download":
                         ledger.append(Entry(clip, stage, recipe, "failed", "gone", "This video has been removed"))
             compact(store, stage, shard, "benchmark")
-
-
-def good_entry(clip: str, stage: str, recipe: str, row: int) -> Any:
-    """An entry as the stage itself would write it."""
-    from vidclf.ledger import Entry
-
-    if stage == "download":
-        return Entry(clip, stage, recipe, source="youtube", path=f"sources/{clip}.mp4", bytes=1_000_000, begins_at=0.0)
-    if stage == "frames":
-        return Entry(clip, stage, recipe, path=f"frames/f/{row // 32:05d}.parquet", row=row % 32, num_frames=32)
-    digest = f"{random.getrandbits(256):064x}"
-    info: dict[str, Any] = {"width": 340, "height": 256, "fps": 25.0, "duration": 10.0, "num_frames": 250}
-    return Entry(clip, stage, recipe, path=f"clips/c/{clip}.mp4", sha256=digest, bytes=500_000, **info)
-
-
-def do_nothing_download(job: Any) -> list[Any]:
-    from vidclf.ledger import Entry
-
-    return [Entry(key, "download", job.recipe, path=f"sources/{key}.mp4", bytes=1, begins_at=0.0) for key in job.keys]
-
-
-def do_nothing_transcode(job: Any) -> list[Any]:
-    return [good_entry(key, "transcode", job.recipe, 0) for key in job.keys]
-
-
-def do_nothing_frames(job: Any) -> list[Any]:
-    return [good_entry(key, "frames", job.recipe, row) for row, key in enumerate(job.keys)]
 
 
 def doing_nothing(annotations: str, store_uri: str, results: Any) -> None:
@@ -151,9 +125,9 @@ def doing_nothing(annotations: str, store_uri: str, results: Any) -> None:
         from tasks.cluster import cluster
         from tasks.progress import board
 
-        tasks.download.do = do_nothing_download
-        tasks.transcode.do = do_nothing_transcode
-        tasks.frames.do = do_nothing_frames
+        tasks.download.do = nothing.download
+        tasks.transcode.do = nothing.transcode
+        tasks.frames.do = nothing.frames
         with cluster(), sampled(lambda: sum(stage.done for stage in board.stages())) as samples:
             began = time.perf_counter()
             ingest(
@@ -250,6 +224,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vidclf-") as folder:
         os.environ["VIDCLF_HOME"] = f"{folder}/home"
+        os.environ["PYTHONPATH"] = os.fspath(Path(__file__).parent)  # so that Ray's workers find stages that do nothing
         if options.rows:
             path = Path(folder) / "kinetics700_2020.csv"
             write_annotations(path, options.rows)

@@ -50,14 +50,19 @@ def _bars(console: Console, ended: threading.Event) -> None:
 
 
 def _lines(console: Console, ended: threading.Event) -> None:
-    said: dict[str, tuple[float, int]] = {}
+    said: dict[str, tuple[float, int, str]] = {}
     last = False
     while not last:
         last = ended.wait(REFRESH_SECONDS)
         for stage in board.stages():
-            when, done = said.get(stage.name, (0.0, -1))
-            complete = stage.done == stage.total
-            if stage.done != done and (complete or last or time.monotonic() - when >= LINE_SECONDS):
-                said[stage.name] = (time.monotonic(), stage.done)
+            when, done, waiting = said.get(stage.name, (0.0, -1, ""))
+            due = last or stage.done == stage.total or time.monotonic() - when >= LINE_SECONDS
+            if (stage.done != done and due) or stage.waiting != waiting:
+                said[stage.name] = (time.monotonic(), stage.done, stage.waiting)
                 total = "?" if stage.total is None else stage.total
-                console.print(f"{stage.name:<22} {stage.done}/{total}  {describe(stage)}".rstrip(), highlight=False)
+                console.print(
+                    f"{stage.name:<22} {stage.done}/{total}  {describe(stage)}".rstrip(),
+                    highlight=False,
+                    soft_wrap=True,
+                    markup=False,
+                )

@@ -39,6 +39,9 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+Labels = Annotated[tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])]
+
+
 class Frozen(BaseModel):
     """Base of all configuration: immutable, and strict about names."""
 
@@ -57,9 +60,7 @@ class AnnotationsConfig(Frozen):
     path: str = Field(description="annotation file, or a folder of videos by class or of split files; any fsspec URI")
     layout: str | None = Field(None, description="how the list is written, as kinetics_csv; None: told by its looks")
     split_number: int = Field(1, ge=1, le=3, description="which of the official splits of UCF101 or HMDB51")
-    merge: dict[str, Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]] = Field(
-        {}, description="label → the labels that become it; labels in no list stay"
-    )
+    merge: dict[str, Labels] = Field({}, description="label → the labels that become it; labels in no list stay")
     labels: tuple[str, ...] | None = Field(None, description="keep these labels only")
     label_contains: str | None = Field(None, description="keep labels that contain this text, as 'dancing' does 15")
     label_word: str | None = Field(None, description="keep labels with this whole word: 'dancing', not 'breakdancing'")
@@ -119,29 +120,74 @@ class AnnotationsConfig(Frozen):
         return value
 
 
+#: x264's names, the fastest first.
+Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+]  # fmt: skip
+
+
 class ClipProfile(Frozen):
-    """How a clip is cut and encoded. Another profile makes other files, beside the old ones."""
+    """How a clip is cut and encoded. Another profile makes other files, beside the old ones.
+
+    By default Kinetics as it is usually prepared: the short side at 256 pixels, every frame kept
+    (https://github.com/facebookresearch/SlowFast, slowfast/datasets/DATASET.md), H.264 in mp4.
+    """
 
     short_side: int = Field(
         256, ge=16, le=2160, description="pixels of the shorter side; smaller videos stay as they are"
     )
     fps: float | None = Field(
-        None, gt=0, le=240, description="constant frame rate; None keeps every frame as it is timed"
+        None,
+        gt=0,
+        le=240,
+        description="constant frame rate, frame k being what is shown at (k + ½) / fps; None keeps every frame as it is timed",
     )
-    crf: int = Field(20, ge=0, le=51, description="x264 quality; 0 is lossless, 23 its default")
-    preset: str = Field("veryfast", description="x264 preset")
+    crf: int = Field(20, ge=0, le=51, description="x264 quality; 0 is the finest, 23 its default")
+    preset: Preset = Field("veryfast", description="x264 preset: slower ones make smaller files")
     gop: int = Field(30, ge=1, description="largest distance of key frames, in frames: short makes seeking cheap")
     min_duration: float = Field(0.2, ge=0, description="seconds; what is shorter is too_short")
+    audio: bool = Field(False, description="keep the sound, as AAC; a clip whose sound is missing or broken has none")
 
 
 class FramesConfig(Frozen):
-    """Which frames of a clip are stored, as JPEG in Parquet."""
+    """Which frames of a clip are stored, as JPEG in Parquet.
 
-    num_frames: int = Field(32, ge=1, le=4096, description="frames per clip, spread evenly over it")
-    side_size: int = Field(
+    As many as ``num_frames`` says, or as ``fps`` does; in the size of ``side_size``, or of ``size``.
+    """
+
+    num_frames: int | None = Field(32, ge=1, le=4096, description="frames per clip, spread evenly over its time")
+    fps: float | None = Field(
+        None,
+        gt=0,
+        le=240,
+        description="frames per second of the clip, instead of num_frames: longer clips have more",
+    )
+    max_frames: int = Field(
+        512, ge=1, le=4096, description="with fps, at most so many: longer clips have them spread evenly"
+    )
+    side_size: int | None = Field(
         182, ge=16, le=2160, description="pixels of the shorter side; smaller clips stay as they are"
     )
+    size: tuple[Annotated[int, Field(ge=16, le=4096)], Annotated[int, Field(ge=16, le=4096)]] | None = Field(
+        None, description="[width, height] in pixels, instead of side_size: exactly these, whatever the clip's shape"
+    )
     quality: int = Field(90, ge=1, le=100, description="JPEG quality")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_replaces_the_other(cls, values: Any) -> Any:
+        """``fps`` and ``size``, where given alone, take the place of the defaults of ``num_frames`` and ``side_size``."""
+        if not isinstance(values, dict):
+            return values
+        replaced = {"num_frames": "fps", "side_size": "size"}
+        return {usual: None for usual, other in replaced.items() if values.get(other) is not None} | values
+
+    @model_validator(mode="after")
+    def _exactly_one_of_each(self) -> FramesConfig:
+        for usual, other in (("num_frames", "fps"), ("side_size", "size")):
+            if (getattr(self, usual) is None) == (getattr(self, other) is None):
+                raise ValueError(f"give either {usual} or {other}; the other one is null")
+        return self
 
 
 class AugmentConfig(Frozen):

@@ -2,7 +2,7 @@
 
 Two bounds per host. The *rate*: every fetch takes a turn, and turns are ``3600 / rate`` seconds apart. The *breaker*:
 when a host says that it has enough (429, a sign-in), or does not answer ten times in a row, everybody waits, twice as
-long each time; then one clip tries alone. A host that blocks six times in a row is given up until the next run.
+long each time; then one clip tries alone. A host that goes on for some hours is given up until the next run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHORT_WAIT = 1.0  # seconds that a worker waits by itself; for longer it gives i
 PROBE_SECONDS = 5.0  # between two tries of a host that has just blocked
 SILENCES = 10  # unanswered requests in a row that close a host
 MAX_PAUSE = 3600.0  # seconds
-MAX_TRIPS = 6  # blocks in a row
+MAX_TRIPS = 8  # blocks in a row: three hours of pauses that begin with a minute
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Gate:
         with self._lock:
             state = self._hosts.setdefault(host, _Host())
             state.silences += 1
-            if state.silences >= SILENCES or state.trips:
+            if state.silences >= SILENCES:
                 self._close(state, why, None, pause)
 
     def closed(self) -> list[Closed]:

@@ -20,7 +20,10 @@ def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_deployments_parameters_are_a_valid_configuration() -> None:
     deployments = read_deployments(ROOT / "prefect.yaml")
-    wanted = {"ingest/demo", "ingest/kinetics-dancing", "train/demo", "compare/demo", "train/kinetics-dancing"}
+    wanted = {
+        f"ingest/{name}" for name in ("demo", "kinetics-dancing", "kinetics-700", "ucf-sports", "hmdb51", "folder")
+    }
+    wanted |= {"train/demo", "compare/demo", "train/kinetics-dancing"}
     assert wanted <= set(deployments)
     for name, (flow, parameters) in deployments.items():
         parse(CONFIGURATIONS[flow], parameters, name)

@@ -36,9 +36,13 @@ from vidclf.generated.choreography import (
     programme,
 )
 from vidclf.generated.drawing import draw
-from vidclf.sources import parse_source
+from vidclf.sources import Wanted, parse_source
 
 SOURCE = parse_source({"kind": "generated"})
+
+
+def fetch(video_id: str, into: Path) -> Path:
+    return SOURCE.fetch(Wanted(video_id, video_id), into).path
 
 
 def videos(state: State) -> list[Video]:
@@ -84,7 +88,7 @@ def test_another_dance_surrounds_every_segment() -> None:
 
 def test_the_same_id_gives_the_same_bytes_however_often_it_is_drawn(tmp_path: Path) -> None:
     for video in videos(State.GOOD)[:4]:
-        assert len({digest(SOURCE.fetch(video.video_id, tmp_path)) for _ in range(6)}) == 1
+        assert len({digest(fetch(video.video_id, tmp_path)) for _ in range(6)}) == 1
 
 
 def test_the_same_id_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
@@ -92,11 +96,11 @@ def test_the_same_id_gives_the_same_bytes_in_another_process(tmp_path: Path) -> 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     code = (
-        "import sys, pathlib; from vidclf.sources.generated import Generated; "
-        "Generated().fetch(sys.argv[1], pathlib.Path(sys.argv[2]))"
+        "import sys, pathlib; from vidclf.sources import Wanted; from vidclf.sources.generated import Generated; "
+        "Generated().fetch(Wanted(sys.argv[1], sys.argv[1]), pathlib.Path(sys.argv[2]))"
     )
     subprocess.run([sys.executable, "-c", code, f"{video_id}", str(elsewhere)], check=True, timeout=60)
-    here = SOURCE.fetch(video_id, tmp_path)
+    here = fetch(video_id, tmp_path)
     assert here == tmp_path / f"{video_id}.mp4"
     assert digest(here) == digest(elsewhere / here.name)
 
@@ -104,7 +108,7 @@ def test_the_same_id_gives_the_same_bytes_in_another_process(tmp_path: Path) -> 
 def test_files_have_the_rate_size_and_keyframes_that_they_declare(tmp_path: Path) -> None:
     for rate, gop in itertools.product(RATES, GOPS):
         video = next(video for video in videos(State.GOOD) if (video.rate, video.gop) == (rate, gop))
-        with av.open(str(SOURCE.fetch(video.video_id, tmp_path))) as container:
+        with av.open(str(fetch(video.video_id, tmp_path))) as container:
             stream = container.streams.video[0]
             assert stream.average_rate == rate
             assert (stream.codec_context.width, stream.codec_context.height) == (video.width, video.height)
@@ -115,7 +119,7 @@ def test_files_have_the_rate_size_and_keyframes_that_they_declare(tmp_path: Path
 
 def test_what_is_decoded_is_what_was_drawn(tmp_path: Path) -> None:
     video = videos(State.GOOD)[1]
-    with av.open(str(SOURCE.fetch(video.video_id, tmp_path))) as container:
+    with av.open(str(fetch(video.video_id, tmp_path))) as container:
         decoded = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
     drawn = [np.asarray(picture).astype(int) for picture in draw(video, 0)]
     assert len(decoded) == len(drawn)
@@ -125,23 +129,23 @@ def test_what_is_decoded_is_what_was_drawn(tmp_path: Path) -> None:
 def test_dead_and_unknown_ids_are_gone(tmp_path: Path) -> None:
     for video in videos(State.DEAD):
         with pytest.raises(Gone, match="on purpose"):
-            SOURCE.fetch(video.video_id, tmp_path)
+            fetch(video.video_id, tmp_path)
     for unknown in ("../../etc/passwd", "", annotation_rows(1)[0].youtube_id):
         with pytest.raises(Gone, match=r"dancing\.csv"):
-            SOURCE.fetch(unknown, tmp_path)
+            fetch(unknown, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_truncated_file_cannot_be_opened(tmp_path: Path) -> None:
     (video,) = videos(State.TRUNCATED)
-    path = SOURCE.fetch(video.video_id, tmp_path)
+    path = fetch(video.video_id, tmp_path)
     with pytest.raises(av.error.InvalidDataError):
         av.open(str(path))
 
 
 def test_the_audio_file_has_no_video_stream(tmp_path: Path) -> None:
     (video,) = videos(State.AUDIO_ONLY)
-    with av.open(str(SOURCE.fetch(video.video_id, tmp_path))) as container:
+    with av.open(str(fetch(video.video_id, tmp_path))) as container:
         assert [stream.type for stream in container.streams] == ["audio"]
         assert container.duration == pytest.approx(video.seconds * 1e6, rel=0.02)
 

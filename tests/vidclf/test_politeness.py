@@ -102,7 +102,7 @@ def test_a_host_that_goes_on_blocking_is_given_up_until_the_next_run(gate: Gate,
     for _ in range(MAX_TRIPS + 1):
         gate.blocked("host", "a bot check", None, pause=1)
         clock.now += HOUR
-    with pytest.raises(Blocked, match="host was given up for this run after 6 pauses: a bot check"):
+    with pytest.raises(Blocked, match="host was given up for this run after 8 pauses: a bot check"):
         gate.turn("host", "who", None)
     assert gate.closed()[0].given_up
     gate.forgive()

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidclf.annotations._clips import clip_numbers, numbered, repeated_rows
-from vidclf.annotations._rows import shown
+from vidclf.annotations._rows import counted, shown
 
 
 def notices_about(rows: pa.Table) -> list[str]:
@@ -17,7 +17,7 @@ def notices_about(rows: pa.Table) -> list[str]:
     notices = []
     if len(nonsense):
         first = f"{shown(nonsense['source_id'][0])}: {nonsense['problem'][0]}"
-        notices.append(f"{_rows(len(nonsense))} of {len(rows):,} make no sense and will fail, first {first}")
+        notices.append(f"nonsense: {counted(len(nonsense), 'row')} of {len(rows):,} will fail, first {first}")
     leaks = [_leak(sane, "source_id", "source"), _leak(sane.filter(pc.is_valid(sane["group"])), "group", "group")]
     return notices + [leak for leak in leaks if leak] + _repetitions(sane)
 
@@ -49,20 +49,16 @@ def _repetitions(rows: pa.Table) -> list[str]:
     if (~differs).any():
         row = rows.slice(int(again[~differs][0]), 1).to_pylist()[0]
         notices.append(
-            f"duplicates: {_rows(int((~differs).sum()))} repeat an earlier row's clip, label and split, first {_clip(row)}"
+            f"duplicates: {counted(int((~differs).sum()), 'row')} with an earlier row's clip, label and split, first {_clip(row)}"
         )
     if differs.any():
         at = np.flatnonzero(differs)[0]
         row, used = (rows.slice(int(index), 1).to_pylist()[0] for index in (again[at], first[at]))
         notices.append(
-            f"conflicts: {_rows(int(differs.sum()))} give an earlier row's clip another label or split, first {_clip(row)}: "
+            f"conflicts: {counted(int(differs.sum()), 'row')} with an earlier row's clip, but another label or split, first {_clip(row)}: "
             f"{_what(row)}, and before {_what(used)}; the first one counts"
         )
     return notices
-
-
-def _rows(number: int) -> str:
-    return f"{number:,} row" + ("s" if number != 1 else "")
 
 
 def _clip(row: dict[str, object]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterator
 
@@ -26,6 +27,34 @@ def names_in(store: Store, folder: str) -> list[str]:
     if not is_folder(store, folder):
         return []
     return [path.rsplit("/", 1)[-1] for path in store.files(folder)]
+
+
+def files_below(store: Store, folder: str) -> list[str]:
+    """Paths, inside ``folder``, of all files below it; links are followed, but not into a folder that they lie in.
+
+    Raises:
+        StorageError: a folder cannot be listed.
+    """
+    root = store.full(folder)
+    if not store.is_local:
+        store.fs.invalidate_cache()
+        return [path[len(root) :].strip("/") for path in store.fs.find(root)]
+    found: list[str] = []
+    for here, folders, names in os.walk(root, onerror=_cannot_list, followlinks=True):
+        folders[:] = [name for name in folders if not _is_loop(os.path.join(here, name))]
+        found += (os.path.relpath(os.path.join(here, name), root) for name in names)
+    return found
+
+
+def _is_loop(path: str) -> bool:
+    if not os.path.islink(path):
+        return False
+    target, here = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
+    return f"{here}/".startswith(f"{target.rstrip('/')}/")
+
+
+def _cannot_list(error: OSError) -> None:
+    raise StorageError(f"cannot list {error.filename}: {error.strerror}") from error
 
 
 def read_text(store: Store, path: str) -> io.TextIOWrapper:

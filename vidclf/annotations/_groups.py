@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePosixPath
+from posixpath import basename, splitext
 
-#: UCF11, UCF50, UCF101: clips of one group (gNN) share scene and people. https://www.crcv.ucf.edu/data/UCF101.php
+#: UCF50 and UCF101: clips of one group (gNN) share scene and people. https://www.crcv.ucf.edu/data/UCF101.php
 _UCF = re.compile(r"v_(?P<group>.+_g\d+)_c\d+")
 
 #: HMDB51: film_class, visible part, camera motion, people, view, quality, number.
@@ -15,6 +15,6 @@ _HMDB = re.compile(r"(?P<group>.+)_[fhlu]_(?:cm|nm)_np\d+_(?:ba|fr|le|ri)_(?:bad
 
 def group_of(path: str) -> str | None:
     """``ApplyEyeMakeup_g08`` of ``…/v_ApplyEyeMakeup_g08_c01.avi``; None where the name tells nothing."""
-    stem = PurePosixPath(path).stem
+    stem = splitext(basename(path))[0]
     found = _UCF.fullmatch(stem) or _HMDB.fullmatch(stem)
     return found["group"] if found else None

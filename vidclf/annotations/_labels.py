@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vidclf.annotations._rows import counted
 from vidclf.config import LABEL_OPTIONS, AnnotationsConfig
 from vidclf.errors import AnnotationError
 
@@ -61,13 +62,14 @@ def select_labels(rows: pa.Table, config: AnnotationsConfig) -> tuple[pa.Table, 
         raise AnnotationError(f"annotations {config.path}: {_none_fits(option, wanted, absent, labels, config)}")
     kept = rows.filter(pc.is_in(rows["label"], value_set=pa.array(chosen, pa.string())))
     notices = []
-    near = [] if option == "labels" else near_misses(wanted, [label for label in labels if label not in set(chosen)])
+    others = sorted(counts.keys() - set(chosen))
+    near = near_misses(wanted, others) if isinstance(wanted, str) else []
     if near:
-        listed = ", ".join(f"{label!r} ({counts[label]:,} rows)" for label in near[:_SHOWN])
+        listed = ", ".join(f"{label!r} ({counted(counts[label], 'row')})" for label in near[:_SHOWN])
         more = f" and {len(near) - _SHOWN} more" if len(near) > _SHOWN else ""
         notices.append(f"{option} {wanted!r} leaves out labels that nearly fit: {listed}{more}")
     if rows["label"].null_count:
-        notices.append(f"{rows['label'].null_count:,} rows without a label were left out by {option}")
+        notices.append(f"{option} leaves out {counted(rows['label'].null_count, 'row')} without a label")
     return kept, notices
 
 
@@ -82,7 +84,8 @@ def near_misses(wanted: str, labels: Iterable[str]) -> list[str]:
     def is_near(label: str) -> bool:
         plain = _plain(label)
         words = [_stem(word) for word in plain.split()]
-        return text.strip() in plain or all(any(_is_akin(stem, word) for word in words) for stem in stems)
+        same_text = len(text) >= 4 and text in plain
+        return same_text or all(any(_is_akin(stem, word) for word in words) for stem in stems)
 
     return [label for label in labels if is_near(label)] if stems else []
 
@@ -120,14 +123,12 @@ def _test(option: str, wanted: str | tuple[str, ...]) -> Callable[[str], bool]:
 def _none_fits(
     option: str, wanted: str | tuple[str, ...], absent: list[str], labels: list[str], config: AnnotationsConfig
 ) -> str:
-    said = {"label_contains": "that contains", "label_word": "with the word", "label_pattern": "that matches"}
+    said = {"label_contains": "that contains ", "label_word": "with the word ", "label_pattern": "that matches "}
     texts = absent or ([wanted] if isinstance(wanted, str) else list(wanted))
     merged = [source for sources in config.merge.values() for source in sources if source in texts]
     hint = f" ({merged[0]!r} was merged)" if merged else _hint(texts, labels)
     there = ", ".join(labels[:_SHOWN]) + (f", … ({len(labels)} labels)" if len(labels) > _SHOWN else "")
-    return f"no row has a label {said.get(option, '')} {_either(texts)}{hint}; there are: {there or 'none'}".replace(
-        "label  ", "label "
-    )
+    return f"no row has a label {said.get(option, '')}{_either(texts)}{hint}; there are: {there or 'none'}"
 
 
 def _either(texts: Iterable[str]) -> str:

@@ -105,6 +105,11 @@ def shown(text: Any, length: int = 40) -> str:
     return repr(text if len(text) <= length else text[:length] + "…")
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun}" + ("s" if number != 1 else "")
+
+
 class _Problems:
     """Collects what is wrong with each row. A row with a problem of its layout's is not looked at further."""
 

@@ -28,10 +28,11 @@ def draw_splits(rows: pa.Table, config: AnnotationsConfig) -> tuple[pa.Table, li
     splits = rows["split"].fill_null("train")
     notices = []
     if len(indices):
-        drawn = np.full(len(rows), None, object)
-        drawn[indices] = _drawn(rows.take(pa.array(indices)), config)
-        splits = pc.coalesce(pa.array(drawn, pa.string()), splits)
-    elif "split_shares" in config.model_fields_set:
+        places = np.full(len(rows), -1)
+        places[indices] = _drawn(rows.take(pa.array(indices)), config)
+        drawn = pc.take(pa.array(_ORDER), pa.array(places, mask=places < 0))
+        splits = pc.coalesce(drawn, splits)
+    elif config.split_shares != AnnotationsConfig.model_fields["split_shares"].default:
         notices.append("split_shares was not used: the list has splits of its own")
     return rows.set_column(rows.schema.get_field_index("split"), rows.schema.field("split"), splits), notices
 
@@ -59,34 +60,40 @@ def sample_clips(rows: pa.Table, config: AnnotationsConfig) -> tuple[pa.Table, l
         counts = np.bincount(classes[ranked], minlength=len(labels))
         rank = np.arange(len(ranked)) - np.repeat(np.cumsum(counts) - counts, counts)
         keep[ranked[rank >= number]] = False
-        few = np.flatnonzero((counts > 0) & (counts < number))
-        if len(few):
-            least = few[np.argmin(counts[few])]
-            notices.append(
-                f"per_class: {len(few):,} classes have fewer than {number:,} clips in {split}, "
-                f"as {labels[least]!r} with {counts[least]:,}"
-            )
+        notices += _too_small(split, number, counts, labels)
     kept = rows.filter(pa.array(keep))
     if not len(kept):
         raise AnnotationError(f"annotations {config.path}: per_class leaves nothing of {len(rows):,} rows")
     return kept, notices
 
 
+def _too_small(split: Split, number: int, counts: np.ndarray, labels: list[str]) -> list[str]:
+    """Which classes have clips in ``split``, but fewer than ``number``; ``counts`` are by class."""
+    few = np.flatnonzero((counts > 0) & (counts < number))
+    if not len(few):
+        return []
+    least = few[np.argmin(counts[few])]
+    example = f"{labels[least]!r} with {counts[least]:,}"
+    classes = f"1 class has fewer than {number:,} clips in {split}: "
+    many = f"{len(few):,} classes have fewer than {number:,} clips in {split}, as "
+    return [f"per_class: {classes if len(few) == 1 else many}{example}"]
+
+
 def _drawn(rows: pa.Table, config: AnnotationsConfig) -> np.ndarray:
-    """A split for each row, as an array of str."""
+    """A split for each row, as its place in ``_ORDER``."""
     # A letter before each, since a group may be named as another's source is.
     own = pc.binary_join_element_wise("s", rows["source_id"], "")
     groups, names = _codes(pc.coalesce(pc.binary_join_element_wise("g", rows["group"], ""), own))
     classes, _ = _codes(rows["label"])
     of_group = _commonest_class(groups, classes)
     order = np.lexsort((_hashes(names, config.seed), of_group))
-    splits = np.empty(len(names), object)
+    places = np.empty(len(names), np.int64)
     for stratum in np.split(order, np.flatnonzero(np.diff(of_group[order])) + 1):
         begin = 0
         for split, number in quotas(len(stratum), config.split_shares).items():
-            splits[stratum[begin : begin + number]] = split
+            places[stratum[begin : begin + number]] = _ORDER.index(split)
             begin += number
-    return splits[groups]
+    return places[groups]
 
 
 def quotas(number: int, shares: Mapping[Split, float]) -> dict[Split, int]:

@@ -9,13 +9,12 @@ the path inside the folder, so ``sources: [{kind: folder, path: …}]`` finds it
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from vidclf.annotations._files import is_folder
+from vidclf.annotations._files import files_below, is_folder
 from vidclf.annotations._groups import group_of
-from vidclf.annotations._rows import SPLITS, RawRow, annotations_table, shown
+from vidclf.annotations._rows import SPLITS, RawRow, annotations_table, counted, shown
 from vidclf.errors import AnnotationError
 from vidclf.sources.folder import EXTENSIONS
 from vidclf.storage import Store
@@ -48,9 +47,7 @@ def read(store: Store, name: str) -> pa.Table:
 
 def _videos(store: Store, name: str) -> list[tuple[str, ...]]:
     """The parts of every video's path inside the folder, in order; hidden files are none."""
-    store.fs.invalidate_cache()
-    root = store.full(name)
-    paths = (tuple(path[len(root) :].strip("/").split("/")) for path in store.fs.find(root))
+    paths = (tuple(path.split("/")) for path in files_below(store, name))
     return sorted(parts for parts in paths if _is_video(parts))
 
 
@@ -71,7 +68,7 @@ def _groups(videos: list[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
 def _row(parts: tuple[str, ...], has_splits: bool, groups: dict[tuple[str, ...], str]) -> RawRow:
     inside = parts[has_splits:]  # class/…/video
     label = inside[0] if len(inside) > 1 else None
-    group = groups.get(inside[:-1]) or group_of(PurePosixPath(parts[-1]).name)
+    group = groups.get(inside[:-1]) or group_of(parts[-1])
     return RawRow("/".join(parts), label, parts[0] if has_splits else None, group=group)
 
 
@@ -79,7 +76,7 @@ def _notices(videos: list[tuple[str, ...]], tops: list[str], has_splits: bool) -
     notices = []
     loose = [parts[0] for parts in videos if len(parts) == 1]
     if loose:
-        notices.append(f"{len(loose):,} videos lie in no class's folder, and were left out, as {shown(loose[0])}")
+        notices.append(f"left out: {counted(len(loose), 'video')} in no class's folder, first {shown(loose[0])}")
     named_as_splits = [top for top in tops if top.lower() in SPLITS]
     if named_as_splits and not has_splits:
         others = [top for top in tops if top not in named_as_splits]

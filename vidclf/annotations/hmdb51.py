@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from vidclf.annotations._files import MAX_LINE, lines_of, names_in
 from vidclf.annotations._groups import group_of
-from vidclf.annotations._rows import RawRow, annotations_table, shown
+from vidclf.annotations._rows import RawRow, annotations_table, counted, shown
 from vidclf.errors import AnnotationError
 from vidclf.storage import Store
 
@@ -49,7 +49,7 @@ def read(store: Store, name: str, split_number: int = 1) -> pa.Table:
                 rows.append(row)
     if not rows:
         raise AnnotationError(f"annotations {store.uri}/{name}: nothing is in split {split_number}")
-    notice = f"{unused:,} videos are in neither part of HMDB51's split {split_number}, and were left out"
+    notice = f"left out: {counted(unused, 'video')} in neither part of HMDB51's split {split_number}"
     return annotations_table(rows, notices=[notice] if unused else [])
 
 

@@ -13,7 +13,6 @@ import csv
 import re
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 
@@ -121,7 +120,7 @@ def _row(line: str, separator: str, split: str | None, classes: _Classes | None)
     problem = None
     if classes is not None and label.isdecimal():
         name = classes.name_of(label)
-        problem = None if name else f"label {shown(label)} is no class of {classes.path}"
+        problem = None if name else f"label {shown(label)} is no class of {classes.name}"
         label = name or label
     return RawRow(path, label, split, group=group_of(path), problem=problem)
 
@@ -138,8 +137,8 @@ def _cells(line: str, separator: str) -> tuple[str, str]:
 class _Classes:
     """The classes of a file beside the list, by number."""
 
-    def __init__(self, path: str, lines: list[str]):
-        self.path = path
+    def __init__(self, name: str, lines: list[str]):
+        self.name = name
         numbered = [re.fullmatch(r"(\d{1,9})[\s,]+(\S.*)", line) for line in lines]
         if lines and all(numbered):
             self._names = {int(found[1]): found[2] for found in numbered if found}
@@ -154,5 +153,5 @@ def _classes(store: Store, folder: str) -> _Classes | None:
     for name in CLASS_FILES:
         path = f"{folder}/{name}" if folder else name
         if store.is_file(path):
-            return _Classes(PurePosixPath(path).name, [line.strip() for line in lines_of(store, path)])
+            return _Classes(name, [line.strip() for line in lines_of(store, path)])
     return None

@@ -1,17 +1,22 @@
-"""Frames of a clip, spread evenly over it, as JPEG or as arrays."""
+"""Frames of a clip, spread evenly over its time, as JPEG or as arrays."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from vidclf.config import FramesConfig, fingerprint
 from vidclf.errors import Unreadable
-from vidclf.media.probe import open_video
+from vidclf.media.probe import open_video, pixel_aspect, survey, video_stream
+
+if TYPE_CHECKING:
+    import av
 
 
 def recipe_of(clip_recipe: str, config: FramesConfig) -> str:
@@ -19,36 +24,59 @@ def recipe_of(clip_recipe: str, config: FramesConfig) -> str:
     return fingerprint({"clips": clip_recipe, "frames": config.model_dump(mode="json")})
 
 
-def uniform_indices(total: int, num_frames: int) -> np.ndarray:
-    """int64 (num_frames,): the middles of ``num_frames`` equal parts of ``total`` frames; repeats where there are fewer."""
-    return ((np.arange(num_frames) + 0.5) * total / num_frames).astype(np.int64)
-
-
-def read_frames(path: Path, num_frames: int, side_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Decode evenly spread frames of a local video.
+def sample_times(duration: Fraction, num_frames: int | None, fps: float | None, max_frames: int) -> list[Fraction]:
+    """Seconds from the first frame: the middles of equal parts of ``duration``.
 
     Args:
-        num_frames: frames to return.
+        duration: seconds.
+        num_frames: so many parts; None: round(duration · ``fps``), at least one and at most ``max_frames``.
+    """
+    if num_frames is None:
+        if fps is None:
+            raise ValueError("give num_frames or fps")
+        num_frames = min(max_frames, max(1, round(duration * Fraction(str(fps)))))
+    return [duration * (2 * position + 1) / (2 * num_frames) for position in range(num_frames)]
+
+
+def read_frames(
+    path: Path,
+    num_frames: int | None,
+    side_size: int | None,
+    *,
+    fps: float | None = None,
+    max_frames: int = 4096,
+    size: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decode evenly spread frames of a local video: what it shows in the middle of each of T equal parts of its time.
+
+    Pictures are as they are shown: turned upright, and with square pixels.
+
+    Args:
+        num_frames: T; a video with fewer frames gives some of them more than once.
         side_size: pixels of the shorter side; smaller videos stay as they are.
+        fps: where ``num_frames`` is None, frames per second of the video, and T at most ``max_frames``.
+        size: where ``side_size`` is None, the exact (width, height) in pixels.
 
     Returns:
-        frames uint8 (T, H, W, 3) in RGB, and float64 (T,): their times in seconds from the first frame.
+        frames uint8 (T, H, W, 3) in RGB, and float64 (T,): their own times in seconds from the first frame.
 
     Raises:
         MediaError: the file cannot be decoded.
     """
-    total = _count(path)
-    wanted = uniform_indices(total, num_frames)
-    picked: dict[int, tuple[np.ndarray, float]] = {}
-    for index, (frame, time) in enumerate(_decode(path, side_size, set(wanted.tolist()))):
-        if frame is not None:
-            picked[index] = (frame, time)
-    if not picked:
+    info, whole = survey(path, None, None, 0.0)
+    begin = info.start + whole.first
+    times = sample_times(whole.duration, num_frames, fps, max_frames)
+    pictures: list[np.ndarray] = []
+    shown_at: list[float] = []
+    for frame, aspect, wanted in _shown_at(path, [begin + time for time in times]):
+        picture = _picture(frame, aspect, side_size, size)
+        pictures += [picture] * wanted
+        shown_at += [float(_time(frame) - begin)] * wanted
+    if not pictures:
         raise Unreadable(f"{path.name}: no frame could be decoded")
-    held = sorted(picked)
-    chosen = [held[min(np.searchsorted(held, index), len(held) - 1)] for index in wanted]
-    times = np.array([picked[index][1] for index in chosen])
-    return np.stack([picked[index][0] for index in chosen]), times
+    if any(picture.shape != pictures[0].shape for picture in pictures):
+        raise Unreadable(f"{path.name}: its picture changes its size")
+    return np.stack(pictures), np.array(shown_at)
 
 
 def encode_jpeg(frame: np.ndarray, quality: int) -> bytes:
@@ -63,29 +91,44 @@ def decode_jpeg(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def _count(path: Path) -> int:
+def _shown_at(path: Path, times: list[Fraction]) -> Iterator[tuple[av.VideoFrame, Fraction, int]]:
+    """Each frame that is shown at some of ``times`` (ascending), its pixels' shape, and at how many of them."""
     with open_video(path) as container:
-        stream = container.streams.video[0]
-        return sum(1 for packet in container.demux(stream) if packet.pts is not None) or stream.frames
-
-
-def _decode(path: Path, side_size: int, wanted: set[int]) -> Iterator[tuple[np.ndarray | None, float]]:
-    """Every frame in order, as an array only where it is wanted; stops after the last wanted one."""
-    last = max(wanted)
-    with open_video(path) as container:
-        stream = container.streams.video[0]
+        stream = video_stream(container)
+        aspect = pixel_aspect(stream)
         stream.codec_context.thread_count = 1  # parallelism comes from many clips
-        first: float | None = None
-        for index, frame in enumerate(container.decode(stream)):
-            time = frame.time if frame.time is not None else float(index)
-            first = time if first is None else first
-            if index not in wanted:
-                yield None, time - first
-            else:
-                side = min(frame.width, frame.height)
-                scale = min(1.0, side_size / side)
-                width, height = round(frame.width * scale), round(frame.height * scale)
-                picture = frame.reformat(width, height, format="rgb24", interpolation="BICUBIC")
-                yield picture.to_ndarray(), time - first
-            if index == last:
+        shown: av.VideoFrame | None = None
+        taken = 0
+        for frame in container.decode(stream):
+            if frame.pts is None:
+                continue
+            until = taken
+            while until < len(times) and shown is not None and times[until] < _time(frame):
+                until += 1
+            if shown is not None and until > taken:
+                yield shown, aspect, until - taken
+            taken, shown = until, frame
+            if taken == len(times):
                 return
+        if shown is not None and taken < len(times):
+            yield shown, aspect, len(times) - taken
+
+
+def _time(frame: av.VideoFrame) -> Fraction:
+    assert frame.pts is not None
+    assert frame.time_base is not None
+    return frame.pts * frame.time_base
+
+
+def _picture(frame: av.VideoFrame, aspect: Fraction, side_size: int | None, size: tuple[int, int] | None) -> np.ndarray:
+    """uint8 (H, W, 3), RGB: scaled, and turned as the file says."""
+    turns = round(frame.rotation / 90) % 4  # quarters, counter-clockwise
+    if size is not None:
+        width, height = size if turns % 2 == 0 else size[::-1]
+    else:
+        assert side_size is not None
+        shown_width = frame.width * aspect
+        scale = min(Fraction(1), side_size / min(shown_width, Fraction(frame.height)))
+        width, height = max(1, round(shown_width * scale)), max(1, round(frame.height * scale))
+    picture = frame.reformat(width, height, format="rgb24", interpolation="BICUBIC").to_ndarray()
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture

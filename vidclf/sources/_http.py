@@ -213,7 +213,7 @@ class _PatientSocket(io.RawIOBase):
     Only the time spent waiting counts: a reader that is slow itself is no silence.
     """
 
-    def __init__(self, raw: io.RawIOBase, timeout: float):
+    def __init__(self, raw: socket.SocketIO, timeout: float):
         self._raw, self._timeout = raw, timeout
         self._waited, self._received = 0.0, 0
 
@@ -222,14 +222,14 @@ class _PatientSocket(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         begin = time.monotonic()
-        count = self._raw.readinto(buffer)  # type: ignore[attr-defined]
+        count: int | None = self._raw.readinto(buffer)
         self._waited += time.monotonic() - begin
         self._received += count or 0
         if self._received >= LEAST_BYTES:
             self._waited, self._received = 0.0, 0
         elif self._waited > self._timeout and count:
             raise TimeoutError("a trickle")
-        return count  # type: ignore[no-any-return]
+        return count
 
     def close(self) -> None:
         if not self.closed:
@@ -248,16 +248,17 @@ class _Makefile:
         return io.BufferedReader(_PatientSocket(raw, self._sock.gettimeout() or 60.0))
 
 
-def _patient_response(sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-    return http.client.HTTPResponse(_Makefile(sock), *args, **kwargs)  # type: ignore[arg-type]
+class _PatientResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any):
+        super().__init__(_Makefile(sock), *args, **kwargs)  # type: ignore[arg-type]
 
 
 class _Connection(http.client.HTTPConnection):
-    response_class = staticmethod(_patient_response)
+    response_class = _PatientResponse
 
 
 class _SecureConnection(http.client.HTTPSConnection):
-    response_class = staticmethod(_patient_response)
+    response_class = _PatientResponse
 
 
 class _Handler(urllib.request.HTTPHandler):

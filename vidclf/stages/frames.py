@@ -64,7 +64,7 @@ def do(job: Job) -> list[Entry]:
                 entries.append(failed)
                 continue
             entries.append(
-                Entry(clip_id, STAGE, job.recipe, path=path, row=len(rows) - 1, num_frames=job.frames.num_frames)
+                Entry(clip_id, STAGE, job.recipe, path=path, row=len(rows) - 1, num_frames=len(rows[-1]["frames"]))
             )
     if rows:
         write_part(job.store, path, rows)
@@ -81,7 +81,9 @@ def write_part(store: Store, path: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _row(clip_id: str, clip: Path, config: FramesConfig) -> dict[str, Any]:
-    frames, timestamps = read_frames(clip, config.num_frames, config.side_size)
+    frames, timestamps = read_frames(
+        clip, config.num_frames, config.side_size, fps=config.fps, max_frames=config.max_frames, size=config.size
+    )
     return {
         "clip_id": clip_id,
         "variant": 0,

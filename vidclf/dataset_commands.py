@@ -193,7 +193,7 @@ def _print_verification(found: Verification) -> None:
         for number, what in ((found.removed, "removed on request"), (found.dropped, "files removed by gc"))
         if number
     ]
-    state = "intact" if found.intact else f"{found.num_problems} problems"
+    state = "intact" if found.intact else f"{found.num_problems} problem{'s' if found.num_problems != 1 else ''}"
     how = "looked for" if found.quick else "read"
     click.echo(
         f"snapshot {found.snapshot_id}: {state}{' but for ' + ', '.join(aside) if aside else ''}; "

@@ -110,15 +110,13 @@ class _Check:
             yield f"{where}/clips.parquet was changed: its rows are those of a snapshot {found}"
         if statistics(clips) != snapshot.stats:
             yield f"{where}/stats.json does not count the rows of clips.parquet"
-        counts = pc.value_counts(clips["annotation_id"]).to_pylist()
-        for repeated in (count for count in counts if count["counts"] > 1):
-            yield f"annotation {repeated['values']} has {repeated['counts']} rows"
+        for annotation, times in _repeated(clips["annotation_id"]):
+            yield f"annotation {annotation} has {times} rows"
         lacking = pc.or_(pc.is_null(self.clips["clip_path"]), pc.is_null(self.clips["frames_path"]))
         for clip_id in self.clips.filter(lacking)["clip_id"].to_pylist():
             yield f"{clip_id} is ok, but the manifest names no clip or no frames of it"
-        clip_ids = pc.value_counts(self.clips["clip_id"]).to_pylist()
-        for differing in (count for count in clip_ids if count["counts"] > 1):
-            yield f"{differing['values']}: its annotations name different files"
+        for clip_id, _ in _repeated(self.clips["clip_id"]):
+            yield f"{clip_id}: its annotations name different files"
 
     def _classes(self) -> Iterator[str]:
         classes, clips = self.snapshot.classes, self.snapshot.clips
@@ -238,6 +236,13 @@ class _Missing:
     """A file that is not there."""
 
     path: str
+
+
+def _repeated(column: pa.ChunkedArray) -> list[tuple[str, int]]:
+    """The values that are there more than once, and how often."""
+    counts = pc.value_counts(column)
+    more = counts.filter(pc.greater(counts.field("counts"), 1))
+    return [(found["values"], found["counts"]) for found in more.to_pylist()]
 
 
 def _dicts(rows: pa.Table) -> Iterator[dict[str, Any]]:

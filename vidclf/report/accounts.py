@@ -19,7 +19,9 @@ STAGES = {download.STAGE: None, transcode.STAGE: "clips", frames.STAGE: "frames"
 
 ACCOUNTS = pa.schema(
     [
-        pa.field("source", pa.string()),  # kind of the source that delivered, or of those that were asked; null: none was
+        pa.field(
+            "source", pa.string()
+        ),  # kind of the source that delivered, or of those that were asked; null: none was
         pa.field("attempts", pa.int32()),  # the most that a stage took
         *(pa.field(f"{stage}_seconds", pa.float64()) for stage in STAGES),  # of the last attempt
         pa.field("seconds", pa.float64()),  # of all stages together

@@ -129,9 +129,14 @@ def histogram(title: str, values: np.ndarray, summary: str, show: Callable[[floa
     base = HEIGHT - _BOTTOM
     heights = [base - (base - _TOP) * level / top for level in np.arange(0, top + step / 2, step)]
     texts = [
-        Text(_LEFT - 6, y + 3.5, f"{level * step:,.0f}", "end") for level, y in enumerate(heights) if level * step >= 1
+        Text(_LEFT - 6, y + 3.5, words.compact(level * step), "end")
+        for level, y in enumerate(heights)
+        if level * step >= 1
     ]
-    texts += [Text(x_of(tick), HEIGHT - 8, show(float(tick))) for tick in ticks]
+    texts += [
+        Text(min(x_of(tick), WIDTH - 1), HEIGHT - 8, show(float(tick)), "end" if x_of(tick) > WIDTH - 20 else "middle")
+        for tick in ticks
+    ]
     bars = []
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
         tall = (base - _TOP) * count / top
@@ -169,7 +174,7 @@ def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     """Edges of the bins, ticks, and whether the scale is logarithmic. A long tail is left to the last bin."""
     low, high = float(values.min()), float(np.quantile(values, 0.995))
     if low > 0 and high / low > 30:
-        edges = np.geomspace(low, max(high, low * 1.01), BINS + 1)
+        edges = np.geomspace(low, high, BINS + 1)
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         steps = (1, 2, 5) if len(decades) <= 3 else (1,)
         ticks = np.array([step * 10.0**decade for decade in decades for step in steps])

@@ -22,6 +22,8 @@ LISTED_FAILURES = 500  # the rest is in the manifest
 LISTED_CLIPS = 10  # slowest, largest
 
 _ROW = "row"
+_COUNTED = ["annotation_id", "clip_id", "label", "split", "status", "error_kind", "error_message"]
+_COUNTED += ["num_variants", "bytes", "width", "height", "fps", "duration"]
 _OTHER_KINDS = {
     AnnotationError.kind: "The annotation makes no sense.",
     NOT_DONE: "The run ended before its turn came.",
@@ -114,7 +116,7 @@ class Facts:
 
 def gather(snapshot: Snapshot, accounts: Accounts) -> Facts:
     """Count everything that a report shows."""
-    rows = snapshot.clips.append_column(_ROW, pa.array(np.arange(len(snapshot.clips))))
+    rows = snapshot.clips.select(_COUNTED).append_column(_ROW, pa.array(np.arange(len(snapshot.clips))))
     for name in accounts.rows.column_names:
         rows = rows.append_column(name, accounts.rows[name])
     clips = made(rows)
@@ -144,7 +146,7 @@ def once(rows: pa.Table, keys: list[str]) -> pa.Table:
     """The first row of every combination of ``keys``, in order."""
     numbered = rows.select(keys).append_column(_ROW, pa.array(np.arange(len(rows))))
     first = numbered.group_by(keys).aggregate([(_ROW, "min")])[f"{_ROW}_min"]
-    return rows.take(pa.array(np.sort(first.to_numpy())))
+    return rows if len(first) == len(rows) else rows.take(pa.array(np.sort(first.to_numpy())))
 
 
 def choose_clips(snapshot: Snapshot, clips_per_class: int, removed: Collection[str]) -> list[ClassClips]:
@@ -152,16 +154,20 @@ def choose_clips(snapshot: Snapshot, clips_per_class: int, removed: Collection[s
 
     The first one has augmented variants where any of the label has. ``removed`` clips are not shown.
     """
-    rows = snapshot.clips.filter(pc.not_equal(snapshot.clips["status"], "failed"))
+    keys = ["label", "sha256", "clip_id"]
+    rows = snapshot.clips.select([*keys, "num_variants"]).append_column(_ROW, pa.array(np.arange(len(snapshot.clips))))
+    rows = rows.filter(pc.not_equal(snapshot.clips["status"], "failed"))
     rows = rows.filter(pc.invert(pc.is_in(rows["clip_id"], pa.array(removed, pa.string()))))
-    rows = once(rows, ["label", "clip_id"]).sort_by([(name, "ascending") for name in ("label", "sha256", "clip_id")])
+    rows = once(rows, ["label", "clip_id"]).sort_by([(name, "ascending") for name in keys])
     varied = _first_of_each(rows.filter(pc.greater(pc.fill_null(rows["num_variants"], 0), 0)), 1)
+    wanted = [*varied[_ROW].to_pylist(), *_first_of_each(rows, clips_per_class)[_ROW].to_pylist()]
     chosen: dict[str | None, dict[str, dict[str, Any]]] = {}
-    for row in (*varied.to_pylist(), *_first_of_each(rows, clips_per_class).to_pylist()):
+    for row in snapshot.clips.take(pa.array(wanted, pa.int64())).to_pylist():
         clips = chosen.setdefault(row["label"], {})
         if row["clip_id"] in clips or len(clips) < clips_per_class:
             clips.setdefault(row["clip_id"], row)
-    return [ClassClips(label or UNLABELLED, list(chosen[label].values())) for label in sorted(chosen, key=_label_key)]
+    shown = [label for label in sorted(chosen, key=_label_key) if chosen[label]]
+    return [ClassClips(label or UNLABELLED, list(chosen[label].values())) for label in shown]
 
 
 def remedies(kinds: Iterable[FailureKind]) -> list[str]:

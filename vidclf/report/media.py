@@ -85,8 +85,15 @@ class Gallery:
     videos_left_out: int = 0  # of the clips that are shown
 
     @property
-    def complete(self) -> bool:
-        return not (self.classes_left_out or self.strips_left_out or self.videos_left_out)
+    def left_out(self) -> list[str]:
+        """What there was no room for, in words; nothing where all is there."""
+        classes = self.classes_left_out + len(self.classes)
+        said = {
+            f"{self.classes_left_out:,} of {classes:,} classes": self.classes_left_out,
+            f"the pictures of {self.strips_left_out:,} further clips or of their variants": self.strips_left_out,
+            f"the videos of {self.videos_left_out:,} clips that are shown": self.videos_left_out,
+        }
+        return [sentence for sentence, number in said.items() if number]
 
 
 class Budget:
@@ -169,7 +176,9 @@ def _original(store: Store, row: dict[str, Any]) -> list[Strip]:
 
 def _variants(store: Store, row: dict[str, Any]) -> list[Strip]:
     return [
-        _strip(store, row["clip_id"], row["variants_path"], (row["variants_row"] or 0) + number, f"variant {number + 1}")
+        _strip(
+            store, row["clip_id"], row["variants_path"], (row["variants_row"] or 0) + number, f"variant {number + 1}"
+        )
         for number in range(min(row["num_variants"], SHOWN_VARIANTS))
     ]
 
@@ -203,7 +212,7 @@ def _frame(picture: Picture) -> Frame:
 
 
 def _data_uri(media_type: str, data: bytes) -> Markup:
-    return Markup(f"data:{media_type};base64,") + Markup(base64.b64encode(data).decode("ascii"))  # noqa: S704
+    return Markup(f"data:{media_type};base64,") + Markup(base64.b64encode(data).decode("ascii"))
 
 
 def _cost_of_video(clip: ClipMedia) -> int:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from vidclf.report import words
 from vidclf.report.accounts import STAGES, Accounts, read_accounts
 from vidclf.report.draw import charts
-from vidclf.report.gather import choose_clips, gather, remedies
+from vidclf.report.gather import UNLABELLED, choose_clips, gather, remedies
 from vidclf.report.media import Gallery, collect
 from vidclf.snapshot import Snapshot
 from vidclf.storage import Store
@@ -49,11 +49,12 @@ def write_report(
         "snapshot": snapshot,
         "settings": _settings(snapshot.made_by),
         "facts": facts,
-        "most": max((label.total.all for label in facts.labels), default=0),
+        "most": max((label.total.all for label in facts.labels if label.label != UNLABELLED), default=0),
         "remedies": remedies(facts.kinds),
         "charts": charts(facts.made),
         "notices": notices,
         "stages": list(STAGES),
+        "unlabelled": UNLABELLED,
         "clips_per_class": clips_per_class,
         "max_bytes": max_bytes,
     }

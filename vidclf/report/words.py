@@ -25,6 +25,13 @@ def size(number: float) -> str:
     return f"{number:.3g} {unit}" if number < 999.5 else f"{number:,.0f} {unit}"
 
 
+def compact(number: float) -> str:
+    """A count on an axis: ``500``, ``20k``, ``1.5M``."""
+    if number < 10_000:
+        return f"{number:,.0f}"
+    return f"{number / 1e3:g}k" if number < 1e6 else f"{number / 1e6:g}M"
+
+
 def seconds(number: float) -> str:
     """``0.042 s``, ``2.5 s``, ``12 s``."""
     return f"{number:.3g} s" if number < 100 else f"{number:,.0f} s"

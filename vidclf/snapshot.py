@@ -128,7 +128,7 @@ def point_latest_at(store: Store, snapshot: Snapshot, run_id: str) -> None:
     names = ("snapshot_id", "published_at", "run_id")
     latest = {
         "snapshot_id": snapshot.snapshot_id,
-        "published_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "published_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "run_id": run_id,
         "previous": before.get("snapshot_id"),
         "history": [{name: before[name] for name in names}, *before.get("history", [])] if before else [],

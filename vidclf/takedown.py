@@ -8,7 +8,16 @@ from vidclf.storage import Store
 STAGE = "takedown"
 MESSAGE = "taken out of the dataset on request"  # the reason is in the tombstone, not in manifests that travel
 
+BEGUN = "removed"  # outcome of a tombstone; from then on no run makes the clip
+DONE = "erased"  # outcome of the entry after it: nothing is left that shows the clip
+
 
 def removed_ids(store: Store) -> list[str]:
     """clip_ids that were taken out."""
     return list(scan(store, STAGE, None, ("outcome",))["key"].to_pylist())
+
+
+def unfinished(store: Store) -> list[str]:
+    """clip_ids whose takedown was cut short: something may still show them."""
+    stones = scan(store, STAGE, None, ("outcome",)).select(["key", "outcome"]).to_pylist()
+    return sorted(stone["key"] for stone in stones if stone["outcome"] != DONE)

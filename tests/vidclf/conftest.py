@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,9 @@ from PIL import Image
 from vidclf.clips import FRAMES, MANIFEST
 from vidclf.data.view import StoredFrames, View
 from vidclf.storage import Store
+
+if TYPE_CHECKING:
+    from tests.vidclf.ingested import Ingest
 
 CLASSES = ["dark", "light"]
 
@@ -101,3 +105,23 @@ def make_view() -> Callable[..., View]:
         return View(**(values | changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``videos`` and an ingested ``dataset``, see ``tests.vidclf.ingested``; not to be changed."""
+    from tests.vidclf.ingested import Ingest, draw_videos
+
+    folder = tmp_path_factory.mktemp("ingested")
+    draw_videos(folder / "videos")
+    Ingest(Store(folder / "dataset"), folder / "videos").run()
+    return folder
+
+
+@pytest.fixture
+def ingest(ingested: Path, tmp_path: Path) -> Ingest:
+    """That dataset, in a copy that may be changed, and the means to go on with it."""
+    from tests.vidclf.ingested import Ingest
+
+    shutil.copytree(ingested / "dataset", tmp_path / "dataset")
+    return Ingest(Store(tmp_path / "dataset"), ingested / "videos")

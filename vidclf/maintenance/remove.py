@@ -37,7 +37,7 @@ from vidclf.stages.download import STAGE as DOWNLOAD
 from vidclf.stages.frames import STAGE as OF_FRAMES
 from vidclf.stages.transcode import STAGE as TRANSCODE
 from vidclf.storage import Store
-from vidclf.takedown import MESSAGE, STAGE, removed_ids
+from vidclf.takedown import BEGUN, DONE, MESSAGE, STAGE, removed_ids
 
 ANY_RECIPE = "*"
 
@@ -113,25 +113,25 @@ def remove(store: Store, targets: Sequence[Target], reason: str | None = None) -
         shards[shard_of(target.source_id, num_shards)].append(target)
     with hold(store, run_id) as lease:
         latest = read_snapshot(store)
-        _bury(store, shards, reason, run_id)
+        _entomb(store, shards, BEGUN, reason, run_id)
         lease.check()
         latest = _publish_without(store, latest, run_id)
         erased = _Erasure(store, lease, run_id)
         for shard, clips in sorted(shards.items()):
             erased.shard(shard, clips)
         reports = erased.reports(targets)
+        lease.check()
+        _entomb(store, shards, DONE, reason, run_id)
     ids = tuple(target.clip_id for target in targets)
     return Takedown(ids, latest.snapshot_id, erased.videos, erased.frames, reports)
 
 
-def _bury(store: Store, shards: dict[int, list[Target]], reason: str | None, run_id: str) -> None:
-    """Write the tombstones."""
+def _entomb(store: Store, shards: dict[int, list[Target]], outcome: str, reason: str | None, run_id: str) -> None:
+    """Write the tombstones, or that they are true."""
     for shard, clips in shards.items():
         with LedgerWriter(store, STAGE, shard, run_id) as ledger:
             for clip in clips:
-                ledger.append(
-                    Entry(clip.clip_id, STAGE, ANY_RECIPE, Removed.kind, Removed.kind, reason or "no reason given")
-                )
+                ledger.append(Entry(clip.clip_id, STAGE, ANY_RECIPE, outcome, Removed.kind, reason))
 
 
 def _publish_without(store: Store, latest: Snapshot, run_id: str) -> Snapshot:

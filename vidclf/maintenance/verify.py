@@ -20,7 +20,7 @@ from vidclf.maintenance.datasets import last_entries, require_dataset, shards_of
 from vidclf.maintenance.files import digest_of, files_in, in_threads
 from vidclf.snapshot import CLASSES, Snapshot, read_snapshot, snapshot_id_of, statistics
 from vidclf.storage import Store
-from vidclf.takedown import removed_ids
+from vidclf.takedown import removed_ids, unfinished
 
 SHOWN = 50  # problems that are kept in words
 
@@ -87,7 +87,7 @@ class _Check:
 
     def run(self) -> Verification:
         number, problems = 0, []
-        for problem in chain(self._rows(), self._classes(), self._files()):
+        for problem in chain(self._rows(), self._classes(), self._takedowns(), self._files()):
             number += 1
             if number <= SHOWN:
                 problems.append(problem)
@@ -130,6 +130,10 @@ class _Check:
         for row in clips.filter(wrong).select(["annotation_id", "label", "label_id"]).to_pylist():
             yield f"{row['annotation_id']} is labelled {row['label']!r}, but its label_id is {row['label_id']}"
 
+    def _takedowns(self) -> Iterator[str]:
+        for clip_id in unfinished(self.store):
+            yield f"the takedown of {clip_id} was cut short: run `vidclf dataset remove` for it again"
+
     def _files(self) -> Iterator[str]:
         if self.quick:
             yield from self._quickly()
@@ -141,7 +145,7 @@ class _Check:
         for problems in in_threads(self.store, self._emptied, _parts(self.taken_out)):
             yield from problems
         for row in _dicts(self.taken_out):
-            if self.store.is_file(row["clip_path"]):
+            if row["clip_path"] and self.store.is_file(row["clip_path"]):
                 yield _still_there(row["clip_id"], row["clip_path"])
 
     def _quickly(self) -> Iterator[str]:
@@ -149,6 +153,8 @@ class _Check:
         for folder in {path.rpartition("/")[0] for path in _paths(self.snapshot.clips)}:
             sizes |= {file.path: file.bytes for file in files_in(self.store, folder)}
         for row in _dicts(self.clips):
+            if row["clip_path"] is None:
+                continue  # said of its row
             if row["clip_path"] not in sizes:
                 yield from self._unless_dropped([_Missing(row["clip_path"])])
             elif sizes[row["clip_path"]] != row["bytes"]:
@@ -308,4 +314,4 @@ def _other_size(row: dict[str, Any], size: int) -> str:
 
 
 def _still_there(clip_id: str, where: str) -> str:
-    return f"{clip_id} was to be removed, but {where} still shows it: run `vidclf dataset remove` for it again"
+    return f"{clip_id} was taken out, but {where} still shows it: run `vidclf dataset remove` for it again"

@@ -174,7 +174,7 @@ def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
     """Edges of the bins, ticks, and whether the scale is logarithmic. A long tail is left to the last bin."""
     low, high = float(values.min()), float(np.quantile(values, 0.995))
     if low > 0 and high / low > 30:
-        edges = np.geomspace(low, high, BINS + 1)
+        edges: np.ndarray = np.geomspace(low, high, BINS + 1)
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         steps = (1, 2, 5) if len(decades) <= 3 else (1,)
         ticks = np.array([step * 10.0**decade for decade in decades for step in steps])

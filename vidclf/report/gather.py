@@ -266,6 +266,8 @@ def _top(rows: pa.Table, column: str) -> list[dict[str, Any]]:
     names = ["clip_id", "label", "split", "status", "error_kind", "source", "attempts"]
     names += ["bytes", "width", "height", "fps", "duration", "seconds", *(f"{stage}_seconds" for stage in STAGES)]
     known = rows.select(names).filter(pc.is_valid(rows[column]))
+    if not len(known):  # of which Arrow cannot select
+        return []
     order = pc.select_k_unstable(known, LISTED_CLIPS, [(column, "descending"), ("clip_id", "ascending")])
     return list(known.take(order).to_pylist())
 

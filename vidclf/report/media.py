@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 from markupsafe import Markup
+from PIL import Image
 
 from vidclf.errors import StorageError
 from vidclf.report import words
@@ -22,6 +23,9 @@ SHOWN_VARIANTS = 3  # of one clip per class
 _PER_CLIP = 3000  # characters of a clip's caption and notes, and of its share of its class, at most
 _PER_ELEMENT = 200  # characters of markup around a picture or a video, at most
 _LONGEST_NOTE = 200
+
+#: what reading a row raises that is not what it should be
+_NO_FRAMES = (OSError, LookupError, TypeError, ValueError, Image.DecompressionBombError)
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -191,8 +195,10 @@ def _strip(store: Store, clip_id: str, path: str | None, row: int | None, name: 
         if stored["clip_id"].to_pylist() != [clip_id]:
             return Strip(name, note=f"Row group {row} of {path} holds another clip.")
         pictures = thumbnails(stored["frames"][0].values, stored["timestamps"][0].as_py())
-    except (StorageError, OSError, pa.ArrowException, LookupError, ValueError) as error:
+    except (StorageError, pa.ArrowException, *_NO_FRAMES) as error:
         return Strip(name, note=words.showable(f"The frames cannot be read: {error}", _LONGEST_NOTE))
+    if not pictures:
+        return Strip(name, note=f"Row group {row} of {path} has no frames.")
     return Strip(name, [_frame(picture) for picture in pictures])
 
 

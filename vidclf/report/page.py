@@ -18,6 +18,7 @@ from vidclf.snapshot import Snapshot
 from vidclf.storage import Store
 from vidclf.takedown import removed_ids
 
+LONGEST_REMARK = 500  # characters about what was left out
 LONGEST_SENTENCE = 4000  # characters; one of the page's own, or a notice
 
 
@@ -58,7 +59,7 @@ def write_report(
         "clips_per_class": clips_per_class,
         "max_bytes": max_bytes,
     }
-    room = max_bytes - len(_render(known, Gallery()))
+    room = max_bytes - len(_render(known, Gallery())) - LONGEST_REMARK
     chosen = choose_clips(snapshot, clips_per_class, removed_ids(store))
     return _render(known, collect(store, chosen, room))
 

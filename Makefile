@@ -38,4 +38,4 @@ test-all: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/cut.py
+	$(BIN)/python benchmarks/ingest.py

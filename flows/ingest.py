@@ -11,7 +11,8 @@ from tasks.augment import augment_clips, share_out_variants
 from tasks.download import download_videos
 from tasks.frames import store_frames
 from tasks.plan import plan_clips
-from tasks.publish import publish_snapshot
+from tasks.publish import publish_snapshot, write_manifest
+from tasks.report import report_on
 from tasks.run import ingest_run
 from tasks.transcode import transcode_clips
 from tasks.watch import shown_in_prefect
@@ -42,7 +43,8 @@ def ingest(
     report: ReportConfig = ReportConfig(),
     execution: ExecutionConfig = ExecutionConfig(),
 ) -> str:
-    """Plan, stage archives where there are some, then download, transcode and take frames shard by shard, then augment and publish.
+    """Plan, stage archives where there are some, then download, transcode and take frames shard by shard, then augment, report
+    and publish.
 
     Returns:
         The snapshot_id that was published.
@@ -54,4 +56,6 @@ def ingest(
         stage_archives(run)
         in_window([download_videos, transcode_clips, store_frames], run, shards, window)
         in_window([augment_clips], run, share_out_variants(run), window)
-        return publish_snapshot(run).snapshot_id
+        snapshot = write_manifest(run)
+        report_on(run, snapshot)
+        return publish_snapshot(run, snapshot)

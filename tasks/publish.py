@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any
-
 import pyarrow as pa
 from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.run import IngestRun
-from tasks.watch import artifact_key
 from vidclf.errors import VidclfError
 from vidclf.ledger import scan
 from vidclf.manifest import manifest, standing, varied
@@ -26,26 +21,35 @@ class TooFewClips(VidclfError):
 
 
 class AugmentationFailed(VidclfError):
-    """Some variants could not be made, for reasons that may pass, so nothing is published."""
+    """Some variants could not be made, for reasons that may pass, so there is no snapshot."""
 
     kind = "augmentation"
 
 
-@task(name="publish", cache_policy=NO_CACHE)
-def publish_snapshot(run: IngestRun) -> Snapshot:
-    """Write the snapshot; make it the latest if enough clips succeeded.
+@task(name="write snapshot", cache_policy=NO_CACHE)
+def write_manifest(run: IngestRun) -> Snapshot:
+    """Write the snapshot as it follows from the ledger; nobody sees it yet.
 
     Raises:
         AugmentationFailed: variants are missing.
-        TooFewClips: fewer than ``publish.min_ok_share``; the old snapshot stays the latest.
         LeaseLost: somebody else took the dataset over.
     """
     clips, classes = _manifest(run)
     run.lease.check()
     snapshot = write_snapshot(run.store, clips, classes, run.made_by)
     run.store.write_json(f"runs/{run.run_id}/summary.json", {"snapshot_id": snapshot.snapshot_id, **snapshot.stats})
-    _show_failures(run, snapshot)
-    share, wanted = ok_share(clips), run.config.publish.min_ok_share
+    return snapshot
+
+
+@task(name="publish", cache_policy=NO_CACHE)
+def publish_snapshot(run: IngestRun, snapshot: Snapshot) -> str:
+    """Make the snapshot the latest if enough clips succeeded; its snapshot_id.
+
+    Raises:
+        TooFewClips: fewer than ``publish.min_ok_share``; the old snapshot stays the latest.
+        LeaseLost: somebody else took the dataset over.
+    """
+    share, wanted = ok_share(snapshot.clips), run.config.publish.min_ok_share
     if share < wanted:
         kinds = ", ".join(f"{number} {kind}" for kind, number in snapshot.stats["errors"].items())
         raise TooFewClips(
@@ -55,7 +59,7 @@ def publish_snapshot(run: IngestRun) -> Snapshot:
     run.lease.check()
     point_latest_at(run.store, snapshot, run.run_id)
     get_run_logger().info("published %s: %s", snapshot.snapshot_id, snapshot.stats["status"])
-    return snapshot
+    return snapshot.snapshot_id
 
 
 def _manifest(run: IngestRun) -> tuple[pa.Table, list[str]]:
@@ -70,25 +74,3 @@ def _manifest(run: IngestRun) -> tuple[pa.Table, list[str]]:
     run.lease.check()
     classes = register_classes(run.store, run.plan.labels)
     return manifest(now, classes, run.shares, variants), classes
-
-
-def _show_failures(run: IngestRun, snapshot: Snapshot) -> None:
-    rows = snapshot.clips.filter(pa.compute.equal(snapshot.clips["status"], "failed")).to_pylist()
-    kinds = Counter(row["error_kind"] for row in rows)
-    first: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        first.setdefault(row["error_kind"], row)
-    table = [
-        {
-            "kind": kind,
-            "clips": number,
-            "for example": first[kind]["annotation_id"],
-            "message": first[kind]["error_message"],
-        }
-        for kind, number in kinds.most_common()
-    ]
-    create_table_artifact(
-        key=artifact_key("failures", run.config.dataset),
-        table=table or [{"kind": "none", "clips": 0, "for example": "", "message": ""}],
-        description=f"Failures by kind, snapshot {snapshot.snapshot_id} of {run.config.dataset}",
-    )

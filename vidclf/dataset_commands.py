@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vidclf.errors import ConfigError
 from vidclf.storage import Store
 
 if TYPE_CHECKING:
@@ -44,6 +45,27 @@ def show(uri: str, snapshot: str, as_json: bool) -> None:
         _print_json({"snapshot_id": found.snapshot_id, "classes": found.classes, **found.stats})
     else:
         print_snapshot(found, sys.stdout)
+
+
+@dataset.command()
+@click.argument("uri")
+@snapshot_option
+@click.option("--output", type=click.Path(path_type=Path), default="report.html", show_default=True, help="The page.")
+@click.option("--clips-per-class", default=2, show_default=True, type=click.IntRange(min=0), help="Clips to look at.")
+@click.option("--max-mb", default=64.0, show_default=True, help="Size of the page; what does not fit is left out.")
+def report(uri: str, snapshot: str, output: Path, clips_per_class: int, max_mb: float) -> None:
+    """Write a page to look at: counts, failures, distributions, and clips of each class. It opens from disk."""
+    from vidclf.report import write_report
+    from vidclf.snapshot import read_snapshot
+
+    store = Store(uri)
+    found = read_snapshot(store, snapshot)
+    page = write_report(store, found, clips_per_class=clips_per_class, max_bytes=round(max_mb * 1e6))
+    try:
+        output.write_bytes(page)
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
+    click.echo(f"{output}: snapshot {found.snapshot_id}, {len(page) / 1e6:.1f} MB")
 
 
 @dataset.command()

@@ -71,7 +71,7 @@ class Classifier:
         if not path.is_file():
             raise ConfigError(f"{path} is not a file")
         view = self.card.view
-        frames, _ = read_frames(path, view.stored.num_frames, view.stored.side_size)  # as they were stored
+        frames, _ = read_frames(path, **view.stored.model_dump())  # as they were stored
         windows = view_windows(len(frames), view.num_frames, view.sampling_rate, num_views)
         chosen = torch.from_numpy(frames[windows.flatten()]).permute(0, 3, 1, 2)  # uint8 (V·T, C, H, W)
         videos = views_of(chosen, view, num_views).unsqueeze(0).to(self.device)  # (1, V, C, T, H, W)

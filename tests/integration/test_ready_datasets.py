@@ -46,7 +46,7 @@ def test_ucf_sports_is_merged_checked_and_filled_up(own_home: Path, tmp_path: Pa
     assert (short["label"], short["error_kind"]) == ("Lifting", "too_short")
     for label in snapshot.classes:
         mine = [row for row in rows if row["label"] == label]
-        assert Counter(row["split"] for row in mine)["train"] in (7, 8)
+        assert Counter(row["split"] for row in mine)["train"] in (6, 7)
         assert sum(1 + row["num_variants"] for row in mine if row["split"] == "train" and row["status"] == "ok") == 12
         assert not any(row["num_variants"] for row in mine if row["split"] != "train")
 

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader
 
 from tests.vidclf.conftest import TinyDataset
 from vidclf.clips import MANIFEST
-from vidclf.data.dataset import ClipDataset, collate, stored_frames
+from vidclf.data.dataset import ClipDataset, collate
 from vidclf.data.frames import FrameReader
-from vidclf.data.view import StoredFrames, View
+from vidclf.data.view import View
 from vidclf.errors import ConfigError, StorageError
 
 Make = Callable[..., TinyDataset]
@@ -156,10 +156,3 @@ def test_missing_frames_are_named(make_dataset: Make, make_view: MakeView) -> No
     data = ClipDataset(tiny.manifest, tiny.store, tiny.classes, "val", make_view(), train=False)
     with pytest.raises(StorageError, match=r"frames/a\.parquet"):
         data[0]
-
-
-def test_what_was_stored_is_found_in_the_files(make_dataset: Make) -> None:
-    tiny = make_dataset({"val": 1}, num_frames=9, size=(50, 36))
-    assert stored_frames(tiny.manifest, tiny.store) == StoredFrames(num_frames=9, side_size=36)
-    with pytest.raises(ConfigError, match="no clip with frames"):
-        stored_frames(tiny.manifest.slice(0, 0), tiny.store)

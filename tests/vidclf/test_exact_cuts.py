@@ -106,7 +106,8 @@ def assert_exact(path: Path, times: list[float], segment: Times, to: Path, profi
     numbers, shown_at = read_numbers(to)
     assert numbers == expected, segment
     assert clip.num_frames == len(expected)
-    assert np.allclose(shown_at, [times[n] - times[expected[0]] for n in expected], atol=0.0011), segment
+    exactly = 0.041 if path.suffix == ".mpg" else 0.0011  # a program stream has no time of its own for every frame
+    assert np.allclose(shown_at, [times[n] - times[expected[0]] for n in expected], atol=exactly), segment
     assert min(clip.width, clip.height) == 128
 
 

@@ -70,3 +70,8 @@ def test_what_is_asked_for_replaces_the_models_own() -> None:
 def test_a_crop_larger_than_the_picture_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"larger than data\.side_size"):
         resolve_view("x3d_xs", DataConfig(side_size=64, crop_size=96), StoredFrames(num_frames=16, side_size=64))
+
+
+def test_frames_stored_by_rate_or_in_an_exact_size_are_counted_as_kinetics_are_long() -> None:
+    view = resolve_view("x3d_xs", DataConfig(), StoredFrames(fps=5, size=(112, 112)))
+    assert view.sampling_rate == resolve_view("x3d_xs", DataConfig(), StoredFrames(num_frames=50)).sampling_rate

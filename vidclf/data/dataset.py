@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from vidclf.data.frames import FrameReader, StoredClip
 from vidclf.data.sampling import train_window, view_windows
 from vidclf.data.transforms import draw, picture
-from vidclf.data.view import StoredFrames, View
+from vidclf.data.view import View
 from vidclf.errors import ConfigError, StorageError
 from vidclf.storage import Store
 
@@ -139,19 +139,6 @@ def views_of(frames: Tensor, view: View, num_views: int) -> Tensor:
     pictures = picture(frames, view)  # (C, V·T, H, W)
     shape = (pictures.shape[0], num_views, view.num_frames, *pictures.shape[-2:])
     return pictures.reshape(shape).transpose(0, 1).contiguous()
-
-
-def stored_frames(manifest: pa.Table, store: Store) -> StoredFrames:
-    """How many frames per clip, and how large, this snapshot's frames were stored with.
-
-    Raises:
-        ConfigError: the snapshot has no ok clip.
-        StorageError: its frames cannot be read.
-    """
-    for row in manifest.select(["status", "frames_path"]).to_pylist():
-        if row["status"] == "ok" and row["frames_path"]:
-            return FrameReader(store).stored(row["frames_path"])
-    raise ConfigError("the snapshot has no clip with frames")
 
 
 def collate(samples: list[Sample]) -> tuple[Tensor, Tensor, list[int]]:

@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vidclf.data.view import StoredFrames
 from vidclf.errors import StorageError
 from vidclf.storage import Store
 
@@ -71,17 +70,6 @@ class FrameReader:
         if len(table) != 1 or len(table["frames"][0].values) == 0:
             raise StorageError(f"row group {row} of {self.store.uri}/{path} is not one clip with frames")
         return StoredClip(table["clip_id"][0].as_py(), table["variant"][0].as_py(), table["frames"][0].values)
-
-    def stored(self, path: str) -> StoredFrames:
-        """The largest number of frames and the largest shorter side in ``path``, without reading a picture."""
-        file = self._file(path)
-        sizes = file.read(columns=["width", "height"]).to_pylist()
-        footer = file.metadata
-        column = next(
-            i for i in range(footer.num_columns) if footer.row_group(0).column(i).path_in_schema.startswith("frames.")
-        )
-        counts = [footer.row_group(row).column(column).num_values for row in range(footer.num_row_groups)]
-        return StoredFrames(num_frames=max(counts), side_size=max(min(s["width"], s["height"]) for s in sizes))
 
     def _file(self, path: str) -> pq.ParquetFile:
         if self._pid != os.getpid():

@@ -11,10 +11,13 @@ from vidclf.models import require
 
 
 class StoredFrames(Frozen):
-    """What the frames stage kept of a full-length clip."""
+    """What the frames stage kept of a clip: the part of ``FramesConfig`` that says which frames, and how large."""
 
-    num_frames: int = Field(ge=1, description="frames per clip, spread evenly over it")
-    side_size: int = Field(ge=1, description="pixels of the shorter side, at most")
+    num_frames: int | None = Field(None, ge=1, description="frames per clip, spread evenly over its time")
+    fps: float | None = Field(None, gt=0, description="or so many per second, at most max_frames")
+    max_frames: int = 4096
+    side_size: int | None = Field(None, ge=1, description="pixels of the shorter side, at most")
+    size: tuple[int, int] | None = Field(None, description="or exactly (width, height)")
 
 
 class View(Frozen):
@@ -45,10 +48,17 @@ def resolve_view(model: str, data: DataConfig, stored: StoredFrames) -> View:
         raise ConfigError(f"setting 'data.crop_size' is {crop_size}: larger than data.side_size, which is {side_size}")
     return View(
         num_frames=num_frames,
-        sampling_rate=data.sampling_rate or resolve_rate(stored.num_frames, num_frames, own.sampling_rate),
+        sampling_rate=data.sampling_rate or resolve_rate(_typical_count(stored), num_frames, own.sampling_rate),
         side_size=side_size,
         crop_size=crop_size,
         mean=own.mean,
         std=own.std,
         stored=stored,
     )
+
+
+def _typical_count(stored: StoredFrames) -> int:
+    """Stored frames of a clip of ten seconds, which is Kinetics' length."""
+    if stored.num_frames is not None:
+        return stored.num_frames
+    return max(1, min(round(10 * (stored.fps or 0)), stored.max_frames))

@@ -67,7 +67,7 @@ def settle(config: TrainConfig) -> TrainingWork:
 def stored_frames(snapshot: Snapshot) -> StoredFrames:
     """What the frames stage kept of each clip of a snapshot."""
     frames = snapshot.made_by["frames"]
-    return StoredFrames(num_frames=frames["num_frames"], side_size=frames["side_size"])
+    return StoredFrames.model_validate({name: frames[name] for name in StoredFrames.model_fields if name in frames})
 
 
 def open_split(

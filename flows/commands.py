@@ -14,7 +14,8 @@ from rich.console import Console
 from flows.catalogue import Job, find_job
 from flows.server import prefect_server
 from vidclf.config import IngestConfig, TrainConfig
-from vidclf.errors import ConfigError
+from vidclf.creation import open_dataset
+from vidclf.errors import ConfigError, StorageError
 from vidclf.home import default_store, home
 from vidclf.snapshot import dataset_store, read_snapshot
 
@@ -44,15 +45,12 @@ def run(
     own = [f"annotations.limit={limit}"] if limit is not None else []
     own += [f"execution.retry=[{', '.join(retry)}]"] if retry else []
     job = find_job(deployment, config_file, (*settings, *own))
-    if not dry_run:
-        _report(job, *_run([job]))
+    if dry_run:
+        _say_what_it_would_do(job, deployment)
         return
-    if not isinstance(job.config, IngestConfig):
-        raise ConfigError(f"--dry-run is for ingests; {deployment} is none")
-    from vidclf.forecast import forecast
-    from vidclf.summary import print_forecast
-
-    print_forecast(forecast(job.config), sys.stdout)
+    if isinstance(job.config, IngestConfig):
+        open_dataset(job.config)  # before servers are started, so that a wrong store is said at once
+    _report(job, *_run([job]))
 
 
 @click.command()
@@ -70,6 +68,19 @@ All of it is kept under {home()}; a second run reuses it. Next:
     vidclf dataset show {home() / "store/datasets/dancing-demo"}
     vidclf run ingest/kinetics-dancing --set annotations.limit=50     real Kinetics; the README says what it needs"""
     )
+
+
+def _say_what_it_would_do(job: Job, deployment: str) -> None:
+    from vidclf.forecast import forecast
+    from vidclf.summary import print_forecast
+
+    if not isinstance(job.config, IngestConfig):
+        raise ConfigError(f"--dry-run is for ingests; {deployment} is none")
+    try:
+        plan = forecast(job.config)
+    except StorageError as error:
+        raise ConfigError(f"the store cannot be used: {error}") from error
+    print_forecast(plan, sys.stdout)
 
 
 def _run(jobs: list[Job]) -> list[Any]:

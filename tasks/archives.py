@@ -36,7 +36,10 @@ def _stage(run: IngestRun, source: ArchiveSource) -> None:
     wanted = _open_clips(run)
     if not wanted:
         return
-    recipe = fingerprint([source.model_dump(mode="json"), sorted(run.plan.clips["clip_id"].to_pylist()), run.config.execution.retry])  # fmt: skip
+    execution = run.config.execution
+    used_up_by = None if execution.keep_sources else run.recipes.clips  # another profile needs the staged files again
+    clip_ids = sorted(run.plan.clips["clip_id"].to_pylist())
+    recipe = fingerprint([source.model_dump(mode="json"), clip_ids, execution.retry, used_up_by])
     archives: list[Archive] = []
     for split, clips in wanted.items():
         labels = {label for label in clips.values() if label}

@@ -15,6 +15,7 @@ from vidclf.home import home
 
 #: What workers on other machines need to know of the driver's environment.
 FORWARDED = ("AWS_", "VIDCLF_", "MLFLOW_", "NO_ALBUMENTATIONS_UPDATE")
+LONGEST_FOLDER = 40  # characters
 
 
 @contextlib.contextmanager
@@ -68,7 +69,9 @@ def num_gpus() -> int:
 
 
 def _short_folder() -> Path:
-    """Ray's sockets live here, and the names of sockets may have 107 characters only."""
+    """Ray's sockets live here, and the names of sockets may have 107 characters only, of which Ray needs some sixty."""
     folder = Path(tempfile.gettempdir()) / f"vidclf-ray-{os.getuid()}"
+    if len(str(folder)) > LONGEST_FOLDER:
+        folder = Path("/tmp") / folder.name
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder

@@ -13,13 +13,11 @@ from tasks.cluster import cluster
 from tasks.gate import RayGate, open_gate
 from tasks.progress import board
 from vidclf.config import IngestConfig
-from vidclf.errors import ConfigError, StorageError
-from vidclf.home import default_store
+from vidclf.creation import open_dataset
 from vidclf.lease import Lease, hold
 from vidclf.ledger import Entry
 from vidclf.plan import Plan
 from vidclf.recipes import Recipes
-from vidclf.snapshot import dataset_store
 from vidclf.storage import Store
 
 
@@ -61,11 +59,7 @@ def ingest_run(config: IngestConfig) -> Iterator[IngestRun]:
         LeaseHeld: another run works on the dataset.
     """
     run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    store = dataset_store(config.store or default_store(), config.dataset)
-    try:
-        store.check_writable()
-    except StorageError as error:
-        raise ConfigError(f"the store cannot be used: {error}") from error
+    store = open_dataset(config)
     fanout.stopping.clear()
     board.reset()
     with hold(store, run_id) as lease, cluster():

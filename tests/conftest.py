@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -39,6 +39,27 @@ def read_number(picture: np.ndarray) -> int:
     middles = [(2 * bit + 1) * width // 16 for bit in range(8)]
     row = picture[picture.shape[0] // 2]
     return sum(int(row[x].mean() > 127) << bit for bit, x in enumerate(middles))
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URI of a place in an empty bucket of a real S3 server over HTTP, for this process and its children."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="vidclf-test")
+    yield "s3://vidclf-test/some/prefix"
+    server.stop()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""``dataset.json``: what is fixed when a dataset is created."""
+"""Where an ingest writes: its dataset's store, and ``dataset.json``, which says what is fixed when it is created."""
 
 from __future__ import annotations
 
@@ -6,11 +6,28 @@ import json
 from datetime import UTC, datetime
 
 from vidclf.clips import SCHEMA_VERSION
-from vidclf.errors import ConfigError
+from vidclf.config import IngestConfig
+from vidclf.errors import ConfigError, StorageError
+from vidclf.home import default_store
+from vidclf.snapshot import dataset_store
 from vidclf.storage import Store
 
 DATASET = "dataset.json"
 CLIPS_PER_SHARD = 1000
+
+
+def open_dataset(config: IngestConfig) -> Store:
+    """The dataset's store, proved to be writable.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    store = dataset_store(config.store or default_store(), config.dataset)
+    try:
+        store.check_writable()
+    except StorageError as error:
+        raise ConfigError(f"the store cannot be used: {error}") from error
+    return store
 
 
 def num_shards(store: Store, wanted: int | None, clips: int, *, create: bool) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.vidclf.ingested import OK, SETTINGS, A, Ingest
 from vidclf.maintenance.export import Options, export
@@ -15,27 +12,6 @@ from vidclf.maintenance.remove import find_clips, remove
 from vidclf.maintenance.verify import verify
 from vidclf.snapshot import read_snapshot
 from vidclf.storage import Store
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A real S3 server over HTTP, with an empty bucket."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="upkeep")
-    yield "s3://upkeep/some/prefix"
-    server.stop()
 
 
 def test_a_bucket_is_kept_as_a_folder_is(bucket: str, ingested: Path, tmp_path: Path) -> None:

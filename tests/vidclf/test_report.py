@@ -8,7 +8,6 @@ import io
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -482,26 +481,6 @@ def test_numbers_read_as_people_write_them() -> None:
         "0 %", "0.1 %", "99.9 %", "100 %", "0 %",
     ]  # fmt: skip
     assert showable("a\x00b\u202ec" + "d" * 400, 10) == "a\ufffdb\ufffdcdddd…"
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="vidclf-report")
-    yield "s3://vidclf-report/prefix"
-    server.stop()
 
 
 @pytest.mark.integration

@@ -7,7 +7,7 @@
     when     before or after it
     by       driver, worker (of Ray)
     nth      which time, counted over all processes
-    victim   self, driver, child
+    victim   self, driver, child, or node: a worker's raylet, and the worker with it
 
 Each kill happens once in a folder's life, and leaves a file ``{its number in the list}.killed`` there. Nothing here
 touches what is killed: the file system's calls are wrapped, not the code that makes them.
@@ -37,7 +37,8 @@ def install(folder: Path, kills: list[dict[str, Any]]) -> None:
             is_it = (kill["at"], kill["when"], kill["by"]) == (at, when, role()) and fnmatch.fnmatch(path, kill["path"])
             if is_it and count(folder / f"{number}.count") == kill["nth"]:
                 (folder / f"{number}.killed").touch()
-                os.kill(victim(kill["victim"], child), signal.SIGKILL)
+                for pid in victims(kill["victim"], child):
+                    os.kill(pid, signal.SIGKILL)
 
     def wrapped(name: str, path_of: Callable[..., Any]) -> None:
         original = getattr(os, name)
@@ -75,11 +76,14 @@ def role() -> str:
     return "worker" if sys.argv and sys.argv[0].endswith("default_worker.py") else "other"
 
 
-def victim(name: str, child: int | None) -> int:
+def victims(name: str, child: int | None) -> list[int]:
     if name == "child":
         assert child is not None
-        return child
-    return os.getpid() if name == "self" else int(os.environ[DRIVER])
+        return [child]
+    if name == "node":
+        assert Path(f"/proc/{os.getppid()}/comm").read_text() == "raylet\n"
+        return [os.getppid(), os.getpid()]
+    return [os.getpid() if name == "self" else int(os.environ[DRIVER])]
 
 
 def count(path: Path) -> int:

@@ -19,7 +19,7 @@ from ray import exceptions as ray_errors
 
 from tasks.cluster import num_cpus
 from vidclf.errors import CLIP_ERRORS, ClipError, Crashed, Postponed, Retry, StorageError, TimedOut, VidclfError
-from vidclf.processes import DeadlinePassed, deadline
+from vidclf.processes import DeadlinePassed, deadline, die_with_parent
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -252,6 +252,7 @@ class _Loop(Generic[Job, Value]):
 
 def _guarded(do: Callable[[Any], Any], job: Any, timeout: float) -> tuple[Any, str | None, str | None, float]:
     """In the worker: the value, or the kind and message of the clip's own error; and the seconds it took."""
+    die_with_parent()  # Ray's own way takes seconds, in which the work of a killed run would go on
     began = time.perf_counter()
     try:
         with deadline(timeout):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ray.train.torch import TorchTrainer
 from tasks.cluster import num_gpus, smallest_node_cpus
 from tasks.progress import Reporter, relayed
 from vidclf.errors import ConfigError, VidclfError
+from vidclf.scratch import scratch_folder
 from vidclf.storage import Store
 from vidclf.training.work import TrainingWork
 
@@ -105,10 +105,10 @@ def train_worker(given: dict[str, Any]) -> None:
         results = {**epoch.metrics(), "train_seconds": spent}
         if rank == 0:
             tracking.log_metrics(given["mlflow_run_id"], results, step=epoch.epoch)
-        with tempfile.TemporaryDirectory(prefix="vidclf-") as folder:
+        with scratch_folder() as folder:
             if rank == 0:
                 kept = {**epoch.state(), "train_seconds": spent, "results": results}
-                torch.save(kept, Path(folder) / STATE)
+                torch.save(kept, folder / STATE)
             ray.train.report(results, checkpoint=Checkpoint.from_directory(folder) if rank == 0 else None)
 
     def on_step(done: int, total: int, text: str) -> None:

@@ -18,6 +18,7 @@ from vidclf.lease import Lease, hold
 from vidclf.ledger import Entry
 from vidclf.plan import Plan
 from vidclf.recipes import Recipes
+from vidclf.scratch import sweep
 from vidclf.storage import Store
 
 
@@ -62,7 +63,10 @@ def ingest_run(config: IngestConfig) -> Iterator[IngestRun]:
     store = open_dataset(config)
     fanout.stopping.clear()
     board.reset()
-    with hold(store, run_id) as lease, cluster():
+    with contextlib.ExitStack() as stack:
+        lease = stack.enter_context(hold(store, run_id))
+        stack.callback(sweep)  # what killed workers left, where none begins another job
+        stack.enter_context(cluster())
         fanout.slots.limit_to(config.execution.max_in_flight or 0)
         try:
             yield IngestRun(config, store, run_id, lease, open_gate())

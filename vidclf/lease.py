@@ -18,6 +18,7 @@ from vidclf.storage import Store
 LEASE_PATH = "lease.json"
 TTL_SECONDS = 60.0
 RENEW_SECONDS = 15.0
+RACES = 3
 
 
 class LeaseHeld(ConfigError):
@@ -51,20 +52,25 @@ class Lease:
             raise LeaseLost(f"the lease on {self.store.uri} was lost: {self._lost}; run again to go on from here")
 
     def _acquire(self) -> None:
-        found = self.store.read_versioned(LEASE_PATH)
-        if found is None:
-            if not self.store.create(LEASE_PATH, self._content()):
-                raise LeaseHeld(f"another run took the dataset {self.store.uri} in this moment")
-        else:
-            holder = json.loads(found[0])
-            if not _is_dead(holder):
-                raise LeaseHeld(
-                    f"run {holder['run_id']} on {holder['host']} (process {holder['pid']}) works on {self.store.uri}; "
-                    f"wait for it, or until {max(0, holder['expires_at'] - time.time()):.0f} s after it died"
-                )
-            if not self.store.replace(LEASE_PATH, self._content(), found[1]):
-                raise LeaseHeld(f"another run took the dataset {self.store.uri} in this moment")
-        self._remember_version()
+        for _ in range(RACES):  # who loses one reads who won it
+            found = self.store.read_versioned(LEASE_PATH)
+            if found is None:
+                taken = self.store.create(LEASE_PATH, self._content())
+            else:
+                self._require_dead(json.loads(found[0]))
+                taken = self.store.replace(LEASE_PATH, self._content(), found[1])
+            if taken:
+                self._remember_version()
+                return
+        raise LeaseHeld(f"other runs took the dataset {self.store.uri} in this moment")
+
+    def _require_dead(self, holder: dict[str, object]) -> None:
+        if not _is_dead(holder):
+            left = max(0.0, float(str(holder["expires_at"])) - time.time())
+            raise LeaseHeld(
+                f"run {holder['run_id']} on {holder['host']} (process {holder['pid']}) works on {self.store.uri}; "
+                f"wait for it, or until {left:.0f} s after it died"
+            )
 
     def _renew_until_released(self) -> None:
         while not self._released.wait(RENEW_SECONDS):

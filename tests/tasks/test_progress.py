@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flows.display import note
 from tasks import progress
-from tasks.progress import Board, Stage
+from tasks.progress import Board, Stage, describe
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def test_the_rate_is_of_the_last_seconds_and_not_of_the_wait_before(clock: list[
     assert len(stage.marks) < 50
 
 
-def test_the_note_says_failures_rate_and_time_left() -> None:
-    assert note(Stage("x", 30, 50, 2, marks=((0.0, 10), (10.0, 30)))) == "2 failed, 2.0/s, 10 s left"
-    assert note(Stage("x", 50, 50)) == ""
-    assert note(Stage("x", 1, 2, note="epoch 1 of 2")) == "epoch 1 of 2"
+def test_a_description_says_failures_rate_and_time_left() -> None:
+    assert describe(Stage("x", 30, 50, 2, marks=((0.0, 10), (10.0, 30)))) == "2 failed, 2.0/s, 10 s left"
+    assert describe(Stage("x", 50, 50)) == ""
+    assert describe(Stage("x", 1, 2, note="epoch 1 of 2")) == "epoch 1 of 2"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -25,6 +26,32 @@ def test_a_second_run_is_told_who_works_there(tmp_path: Path) -> None:
         pass
     with hold(store, "third"):
         pass
+
+
+def test_of_many_at_once_one_gets_it_and_the_others_name_it(tmp_path: Path) -> None:
+    held: list[str] = []
+    said: list[str] = []
+    start, end = threading.Barrier(8), threading.Barrier(8)
+
+    def work(name: str) -> None:
+        store = Store(tmp_path)
+        start.wait()
+        try:
+            with hold(store, name):
+                held.append(name)
+                end.wait()
+        except LeaseHeld as error:
+            said.append(str(error))
+            end.wait()
+
+    threads = [threading.Thread(target=work, args=(f"run-{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = held
+    assert len(said) == 7
+    assert all(f"run {winner} on " in sentence for sentence in said)
 
 
 def test_a_holder_that_was_killed_is_replaced_at_once(tmp_path: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from vidclf.errors import Blocked, SourceError, Unreachable
 from vidclf.ledger import Entry
 from vidclf.politeness import Gatekeeper
+from vidclf.scratch import scratch_folder
 from vidclf.sources import Wanted
 from vidclf.sources.archives import Archive, ArchiveSource
 from vidclf.stages import StageJob
@@ -44,8 +43,8 @@ def do(job: Job) -> list[Entry]:
     if host is not None:
         job.gate.turn(host, job.archive.uri, job.archives.rate)
     try:
-        with tempfile.TemporaryDirectory(prefix="vidclf-") as scratch:
-            for clip_id, local in job.archives.members(job.archive, Path(scratch), job.wanted):
+        with scratch_folder() as scratch:
+            for clip_id, local in job.archives.members(job.archive, scratch, job.wanted):
                 size += local.stat().st_size
                 job.store.put_file(local, staged_path(clip_id))
     except SourceError as error:

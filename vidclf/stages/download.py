@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from vidclf.config import fingerprint
 from vidclf.errors import Blocked, Postponed, SourceError, Unreachable
 from vidclf.ledger import Entry
 from vidclf.politeness import Gatekeeper
+from vidclf.scratch import scratch_folder
 from vidclf.sources import Fetched, Source, Wanted
 from vidclf.sources.archives import ArchiveSource
 from vidclf.stages import StageJob
@@ -101,8 +101,8 @@ def _deliver(job: Job, source: Source) -> Iterator[Entry]:
 
 
 def _fetch(job: Job, source: Source, wanted: Wanted) -> Entry:
-    with tempfile.TemporaryDirectory(prefix="vidclf-") as scratch:
-        video = _politely(job.gate, source, wanted, Path(scratch))
+    with scratch_folder() as scratch:
+        video = _politely(job.gate, source, wanted, scratch)
         whole = video.begins_at == 0 and video.ends_at is None
         name = safe_name(wanted.source_id) if whole else wanted.clip_id
         path = f"sources/{name}{video.path.suffix.lower()}"

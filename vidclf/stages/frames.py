@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from vidclf.config import FramesConfig
 from vidclf.errors import ClipError
 from vidclf.ledger import Entry
 from vidclf.media.frames import encode_jpeg, read_frames
+from vidclf.scratch import scratch_folder
 from vidclf.stages import StageJob
 from vidclf.storage import Store
 
@@ -54,10 +54,10 @@ def do(job: Job) -> list[Entry]:
     """
     path = f"frames/{job.recipe}/{job.part_id}.parquet"
     entries, rows = [], []
-    with tempfile.TemporaryDirectory(prefix="vidclf-") as folder:
+    with scratch_folder() as scratch:
         for clip_id, clip_path in zip(job.keys, job.paths, strict=True):
             try:
-                with job.store.local_copy(clip_path, Path(folder)) as clip:
+                with job.store.local_copy(clip_path, scratch) as clip:
                     rows.append(_row(clip_id, clip, job.frames))
             except ClipError as error:
                 failed = Entry(clip_id, STAGE, job.recipe, "failed", error.kind, str(error))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from vidclf.config import ClipProfile
 from vidclf.ledger import Entry
 from vidclf.media.cut import cut
+from vidclf.scratch import scratch_folder
 from vidclf.stages import StageJob
 
 STAGE = "transcode"
@@ -36,8 +35,7 @@ def do(job: Job) -> list[Entry]:
     """
     (clip_id,) = job.keys
     start, end = (None if time is None else time - job.begins_at for time in (job.time_start, job.time_end))
-    with tempfile.TemporaryDirectory(prefix="vidclf-") as folder:
-        scratch = Path(folder)
+    with scratch_folder() as scratch:
         made = scratch / "clip.mp4"
         with job.store.local_copy(job.source_path, scratch) as source:
             info = cut(source, start, end, job.profile, made, job.timeout)

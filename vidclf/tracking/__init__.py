@@ -6,10 +6,8 @@ import contextlib
 import json
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -18,6 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from vidclf.errors import VidclfError
 from vidclf.home import home, tracking_uri
+from vidclf.scratch import scratch_folder
 from vidclf.snapshot import Snapshot
 from vidclf.storage import Store
 
@@ -126,8 +125,8 @@ def log_model(run_id: str, checkpoint: Store) -> str:
     from vidclf.tracking.pyfunc import VideoLabels
 
     client()
-    with tempfile.TemporaryDirectory(prefix="vidclf-") as folder:
-        local = Path(folder) / "checkpoint"
+    with scratch_folder() as folder:
+        local = folder / "checkpoint"
         local.mkdir()
         for path in ("model.json", "model.safetensors"):
             checkpoint.get_file(path, local / path)

@@ -1,34 +1,16 @@
-"""The configuration of every job, as frozen pydantic models: a wrong name or value is refused before anything starts.
-
-A deployment's parameters in ``prefect.yaml``, a file given by ``--config`` and ``--set key=value`` are all this, and
-nothing else. Each group is one flow parameter, so that one group can be replaced alone.
-"""
+"""The configuration of the flow ``ingest``."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from vidclf.errors import CLIP_ERRORS, ConfigError
+from vidclf.config.base import Frozen, Identifier, Split
+from vidclf.errors import CLIP_ERRORS
 from vidclf.sources import Source, parse_source
 from vidclf.sources.archives import ArchiveSource
-
-Split = Literal["train", "val", "test"]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-
 
 #: The ways to select labels, of which one can be used.
 LABEL_OPTIONS = ("labels", "label_contains", "label_word", "label_pattern")
@@ -40,18 +22,6 @@ def _as_tuple(value: Any) -> Any:
 
 
 Labels = Annotated[tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])]
-
-
-class Frozen(BaseModel):
-    """Base of all configuration: immutable, and strict about names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def fingerprint(values: Any, length: int = 12) -> str:
-    """SHA-256 over the canonical JSON of ``values``, as ``length`` hexadecimal digits."""
-    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:length]
 
 
 class AnnotationsConfig(Frozen):
@@ -263,150 +233,3 @@ class IngestConfig(Frozen):
         if is_archive != sorted(is_archive, reverse=True):
             raise ValueError("sources of archives, as cvdf, are read before the shards and must stand first")
         return self
-
-
-class DataConfig(Frozen):
-    """What a model gets to see of a clip."""
-
-    num_frames: int | None = Field(None, ge=1, description="frames per view; None: the model's own")
-    sampling_rate: int | None = Field(
-        None,
-        ge=1,
-        description="distance of two frames of a view, in stored frames; None: the widest that fits, at most the model's own",
-    )
-    side_size: int | None = Field(
-        None, ge=16, description="pixels of the shorter side before the crop; None: the model's own"
-    )
-    crop_size: int | None = Field(None, ge=16, description="pixels of the square crop; None: the model's own")
-    horizontal_flip: float = Field(
-        0.5, ge=0, le=1, description="probability of mirroring a training clip; 0 where direction is the label"
-    )
-    train_split: Split = "train"
-    val_split: Split = "val"
-
-
-class OptimConfig(Frozen):
-    """How the weights are fitted."""
-
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(8, ge=1, description="clips per step, over all workers")
-    learning_rate: float = Field(1e-3, gt=0, description="the highest of the one-cycle schedule")
-    weight_decay: float = Field(0.01, ge=0)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    grad_clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; None: no bound")
-    dropout: float = Field(0.2, ge=0, lt=1, description="before the head")
-
-
-class TrainConfig(Frozen):
-    """Everything the flow ``train`` needs."""
-
-    store: str | None = Field(None, description="folder or s3://bucket/prefix; None: $VIDCLF_HOME/store")
-    dataset: Identifier
-    snapshot: str = Field("latest", description="a snapshot_id, or 'latest'")
-    model: str = Field(description="a name that `vidclf models` lists")
-    weights: Literal["none", "imagenet", "kinetics400"] = Field("none", description="what the backbone starts from")
-    data: DataConfig = DataConfig()
-    optim: OptimConfig = OptimConfig()
-    seed: int = 0
-    num_workers: int = Field(1, ge=1, description="Ray Train workers")
-    cpus_per_worker: int | None = Field(None, ge=1, description="None: all of the smallest node, shared by the workers")
-    use_gpu: bool | None = Field(None, description="None: where the cluster has one")
-    fast_dev_run: bool = Field(
-        False, description="one batch of everything, under a name of its own: does it run at all?"
-    )
-    experiment: str = Field("vidclf", description="MLflow experiment")
-
-    @model_validator(mode="after")
-    def _model_is_known(self) -> TrainConfig:
-        from vidclf.models import require
-
-        require(self.model)
-        return self
-
-
-class CompareConfig(Frozen):
-    """Everything the flow ``compare`` needs: trainings that share a snapshot, judged on one split."""
-
-    store: str | None = None
-    dataset: Identifier
-    snapshot: str = "latest"
-    approaches: dict[Identifier, dict[str, Any]] = Field(
-        min_length=1, description="name → settings of `train`: model, data, optim, …"
-    )
-    split: Split = Field("test", description="held out: no training saw it")
-    num_ensemble_views: int = Field(3, ge=1, description="views per video, spread evenly over it")
-    shuffle_control: bool = Field(False, description="score once more with each video's frames in random order")
-    opposites: tuple[str, str] | None = Field(
-        None,
-        description="two labels that differ by the direction of time alone: told apart, or not, with shuffled frames",
-    )
-    seed: int = 0
-    fast_dev_run: bool = False
-    experiment: str = "vidclf"
-
-    def trainings(self) -> dict[str, TrainConfig]:
-        """The approaches as complete training configurations, on this snapshot."""
-        shared = {
-            "store": self.store,
-            "dataset": self.dataset,
-            "snapshot": self.snapshot,
-            "fast_dev_run": self.fast_dev_run,
-            "experiment": self.experiment,
-        }
-        return {
-            name: parse(TrainConfig, {"seed": self.seed, **settings, **shared}, f"approaches.{name}")
-            for name, settings in self.approaches.items()
-        }
-
-    @model_validator(mode="after")
-    def _approaches_are_trainings(self) -> CompareConfig:
-        self.trainings()
-        return self
-
-
-Config = TypeVar("Config", bound=BaseModel)
-
-
-def parse(model: type[Config], values: dict[str, Any], where: str = "") -> Config:
-    """Validate ``values``; the first thing that is wrong becomes one line.
-
-    Raises:
-        ConfigError: names the setting, what was given and what is allowed.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_one_line(model, error, where)) from None
-
-
-def _one_line(model: type[BaseModel], error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
-    path = ".".join([*filter(None, [where]), *(str(part) for part in first["loc"])])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
-        allowed = ", ".join(_fields_at(model, first["loc"][:-1]))
-        return f"setting {path!r} does not exist; there are: {allowed}{more}"
-    if first["type"] == "missing":
-        return f"setting {path!r} is missing{more}"
-    message = re.sub(r"^Value error, ", "", first["msg"])
-    if first["type"] == "string_pattern_mismatch":
-        message = "only letters, digits, '.', '_' and '-', and not one of the last three first"
-    if not path:
-        return message + more
-    return f"setting {path!r} is {first['input']!r}: {message}{more}"
-
-
-def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
-    for part in loc:
-        field = model.model_fields.get(str(part))
-        nested = (
-            [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if _is_model(a)] if field else []
-        )
-        if not nested:
-            return []
-        model = nested[0]
-    return sorted(model.model_fields)
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

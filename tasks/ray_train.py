@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
 from typing import Any
 
 import ray.train
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from tasks.cluster import num_gpus, smallest_node_cpus
 from tasks.progress import Reporter, relayed
+from vidclf.config import TrainConfig
 from vidclf.errors import ConfigError, VidclfError
-from vidclf.scratch import scratch_folder
 from vidclf.storage import Store
 from vidclf.training.work import TrainingWork
 
-STATE = "state.pt"
-MAX_FAILURES = 3  # workers that may die, each time going on from the last checkpoint
+MAX_FAILURES = 3  # workers that may die, each time going on from the last state
 
 
 class TrainingFailed(VidclfError):
@@ -33,17 +32,14 @@ def fit(work: TrainingWork, mlflow_run_id: str) -> None:
         ConfigError: the cluster has not what the configuration asks for.
         TrainingFailed: it did not end.
     """
-    scaling = scaling_of(work)
+    scaling = scaling_of(work.config)
     with relayed() as report:
         trainer = TorchTrainer(
             train_worker,
             train_loop_config={"work": work, "mlflow_run_id": mlflow_run_id, "report": report},
             scaling_config=scaling,
             run_config=RunConfig(
-                name=work.name,
-                failure_config=FailureConfig(max_failures=MAX_FAILURES),
-                checkpoint_config=CheckpointConfig(num_to_keep=2),
-                **_storage(Store(work.store)),
+                name=work.name, failure_config=FailureConfig(max_failures=MAX_FAILURES), **_storage(work)
             ),
         )
         try:
@@ -52,13 +48,12 @@ def fit(work: TrainingWork, mlflow_run_id: str) -> None:
             raise explained(error) from error
 
 
-def scaling_of(work: TrainingWork) -> ScalingConfig:
+def scaling_of(config: TrainConfig) -> ScalingConfig:
     """Workers and what each has.
 
     Raises:
         ConfigError: it is more than the cluster has.
     """
-    config = work.config
     use_gpu = num_gpus() > 0 if config.use_gpu is None else config.use_gpu
     if use_gpu and num_gpus() < config.num_workers:
         raise ConfigError(f"num_workers is {config.num_workers}, one GPU each, and the cluster has {num_gpus()}")
@@ -74,81 +69,55 @@ def scaling_of(work: TrainingWork) -> ScalingConfig:
 
 
 def train_worker(given: dict[str, Any]) -> None:
-    """One worker's part of a training. Rank 0 tracks it, and writes the checkpoint at the end."""
-    import torch
-
+    """One worker's part of a training, from the last state on the store. The first one tracks it and writes the model."""
     from vidclf import tracking
-    from vidclf.models import checkpoint
-    from vidclf.training.loop import EpochReport, initial_model, train, unwrap
-    from vidclf.training.work import open_training_data
+    from vidclf.training.reports import EpochReport
+    from vidclf.training.run import run_training
 
     work: TrainingWork = given["work"]
     report: Reporter = given["report"]
+    rank = _rank()
+    run = tracking.TrainingRun(given["mlflow_run_id"]) if rank.is_first else None
+    said = ""
+
+    def on_epoch(epoch: EpochReport, numbers: dict[str, float]) -> None:
+        nonlocal said
+        said = f", val {epoch.val_top1:.0%}"
+        if run is not None:
+            run.log_epoch(numbers, epoch.epoch)
+        ray.train.report(numbers)
+
+    def on_step(done: int, total: int, text: str) -> None:
+        if rank.is_first:
+            report(f"train {work.config.model}", done, total, text + said)
+
+    with run.system_metrics() if run is not None else contextlib.nullcontext():
+        run_training(work, rank, on_epoch, on_step)
+
+
+def _rank() -> Any:
+    """This worker among the others, with the threads that it was given."""
+    import torch
+
+    from vidclf.training.rank import Rank
+
     context = ray.train.get_context()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
-
-    stage = f"train {work.config.model}"
-    train_data, val_data = open_training_data(work)
-    model: torch.nn.Module = initial_model(work.config, len(work.classes), work.view).to(device)
-    if world_size > 1:
-        model = ray.train.torch.prepare_model(model, move_to_device=False)
-    state = _last_state()
-    spent = float(state["train_seconds"]) if state else 0.0
-    results: dict[str, float] = dict(state["results"]) if state else {}
-
-    def on_epoch(epoch: EpochReport) -> None:
-        nonlocal spent, results
-        spent += epoch.seconds
-        results = {**epoch.metrics(), "train_seconds": spent}
-        if rank == 0:
-            tracking.log_metrics(given["mlflow_run_id"], results, step=epoch.epoch)
-        with scratch_folder() as folder:
-            if rank == 0:
-                kept = {**epoch.state(), "train_seconds": spent, "results": results}
-                torch.save(kept, folder / STATE)
-            ray.train.report(results, checkpoint=Checkpoint.from_directory(folder) if rank == 0 else None)
-
-    def on_step(done: int, total: int, text: str) -> None:
-        if rank == 0:
-            accuracy = f", val {results['val_top1']:.0%}" if results else ""
-            report(stage, done, total, text + accuracy)
-
-    train(model, train_data, val_data, work.config, on_epoch, state, device, rank, world_size, on_step)
-    if rank == 0:
-        card = checkpoint.ModelCard(
-            model=work.config.model,
-            classes=work.classes,
-            view=work.view,
-            weights=work.config.weights,
-            snapshot_id=work.snapshot_id,
-            train_config=work.config.model_dump(mode="json"),
-            results=results,
-        )
-        checkpoint.save(Store(work.store), work.model_path, unwrap(model), card)
+    return Rank(device, context.get_world_rank(), context.get_world_size())
 
 
-def _last_state() -> dict[str, Any] | None:
-    import torch
-
-    kept = ray.train.get_checkpoint()
-    if kept is None:
-        return None
-    with kept.as_directory() as folder:
-        state: dict[str, Any] = torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
-        return state
-
-
-def _storage(store: Store) -> dict[str, Any]:
-    """Where Ray Train keeps its checkpoints: beside the datasets, on any store."""
+def _storage(work: TrainingWork) -> dict[str, Any]:
+    """Where Ray Train keeps its own notes: beside the states, on any store."""
+    store = Store(work.store)
+    path = store.full(f"{work.training_path}/ray")
     if store.is_local:
-        return {"storage_path": store.full("training")}
+        return {"storage_path": path}
     import pyarrow.fs
 
     return {
-        "storage_path": store.full("training"),
+        "storage_path": path,
         "storage_filesystem": pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(store.fs)),
     }
 

@@ -22,5 +22,9 @@ if TYPE_CHECKING:
 def cnn_lstm(request: BuildRequest) -> nn.Module:
     """Any number of frames, any crop from 32 pixels on."""
     from vidclf.models._resnet import CnnLstm
+    from vidclf.models.blocks import declare
 
-    return CnnLstm(request.num_classes, request.weights, request.dropout)
+    return declare(
+        CnnLstm(request.num_classes, request.weights, request.dropout),
+        [("cnn", ["backbone"]), ("rnn", ["lstm"]), ("head", ["head"])],
+    )

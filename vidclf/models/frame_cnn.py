@@ -22,5 +22,8 @@ if TYPE_CHECKING:
 def frame_cnn(request: BuildRequest) -> nn.Module:
     """Any number of frames, any crop from 32 pixels on. In training one of them is used, drawn at random."""
     from vidclf.models._resnet import FrameCnn
+    from vidclf.models.blocks import declare
 
-    return FrameCnn(request.num_classes, request.weights, request.dropout)
+    return declare(
+        FrameCnn(request.num_classes, request.weights, request.dropout), [("cnn", ["backbone"]), ("head", ["head"])]
+    )

@@ -56,7 +56,9 @@ def x3d_xs(request: BuildRequest) -> nn.Module:
         _load_published(network)
         head.proj = nn.Linear(head.proj.in_features, request.num_classes)
     built: nn.Module = network.to(memory_format=torch.channels_last_3d)  # 1.7 times the speed on a CPU
-    return built
+    from vidclf.models.blocks import declare
+
+    return declare(built, [*((f"block{n}", [f"blocks.{n}"]) for n in range(5)), ("head", ["blocks.5"])])
 
 
 def _load_published(network: nn.Module) -> None:

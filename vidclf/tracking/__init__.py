@@ -5,48 +5,46 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
-from vidclf.errors import VidclfError
 from vidclf.home import home, tracking_uri
 from vidclf.scratch import scratch_folder
 from vidclf.snapshot import Snapshot
 from vidclf.storage import Store
+from vidclf.tracking.client import TrackingError, client
+from vidclf.tracking.code import code_tags
+from vidclf.tracking.figures import Seen
+from vidclf.tracking.training import TrainingRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = [
+    "Seen",
+    "TrackingError",
+    "TrainingRun",
+    "client",
+    "find_finished",
+    "finish",
+    "flattened",
+    "log_figure",
+    "log_metrics",
+    "log_model",
+    "log_table",
+    "log_text",
+    "open_run",
+]
+
 WORK_TAG = "vidclf.work"
-
-
-class TrackingError(VidclfError):
-    """MLflow cannot be reached, or refused."""
-
-    kind = "tracking"
-
-
-def client() -> mlflow.MlflowClient:
-    """A client of the tracking server, or of the database file in the home.
-
-    Raises:
-        TrackingError: it does not answer.
-    """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    uri = tracking_uri()
-    if uri.startswith("sqlite"):
-        home().mkdir(parents=True, exist_ok=True)
-    mlflow.set_tracking_uri(uri)
-    try:
-        return mlflow.MlflowClient(uri)
-    except MlflowException as error:
-        raise TrackingError(f"MLflow at {uri}: {error}") from error
+MOST_PARAMS = 100  # of one request
+LONGEST_PARAM = 6000  # characters
 
 
 def open_run(
@@ -68,10 +66,11 @@ def open_run(
         run_id = str(found[0].info.run_id)
         mlflow_client.update_run(run_id, status="RUNNING")
         return run_id
-    tags = {WORK_TAG: name, "snapshot_id": snapshot.snapshot_id, "dataset": dataset}
+    tags = {WORK_TAG: name, "snapshot_id": snapshot.snapshot_id, "dataset": dataset, **code_tags()}
     run_id = str(mlflow_client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
-    for key, value in flattened(params).items():
-        mlflow_client.log_param(run_id, key, value)
+    logged = [Param(key, str(value)[:LONGEST_PARAM]) for key, value in flattened(params).items()]
+    for begin in range(0, len(logged), MOST_PARAMS):
+        mlflow_client.log_batch(run_id, params=logged[begin : begin + MOST_PARAMS])
     stored = f"{store}/datasets/{dataset}/snapshots/{snapshot.snapshot_id}"
     used = Dataset(
         name=dataset,
@@ -97,9 +96,9 @@ def find_finished(experiment: str, name: str) -> str | None:
 
 
 def log_metrics(run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
-    mlflow_client = client()
-    for key, value in metrics.items():
-        mlflow_client.log_metric(run_id, key, value, step=step)
+    """All at once, in one request."""
+    now = int(time.time() * 1000)
+    client().log_batch(run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
 
 
 def log_figure(run_id: str, figure: Figure, path: str) -> None:

@@ -1,269 +1,234 @@
-"""The training loop, plain PyTorch. Whoever spreads it over workers hands in a wrapped model and a rank."""
+"""The training loop, plain PyTorch. Whoever spreads it over workers says which rank this is."""
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-import torch.distributed
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import OneCycleLR
-from torch.utils.data import DataLoader
 
 from vidclf.config import TrainConfig
-from vidclf.data.dataset import ClipDataset, collate
-from vidclf.data.transforms import normalise
-from vidclf.data.view import View
+from vidclf.data.dataset import ClipDataset
 from vidclf.errors import ConfigError, VidclfError
-from vidclf.evaluation.scoring import Progress, ignore_progress, view_probabilities
-from vidclf.models import build
-from vidclf.training.optim import build_optimizer, build_schedule
+from vidclf.evaluation.scoring import Progress, ignore_progress
+from vidclf.training.best import Best
+from vidclf.training.clock import Clock
+from vidclf.training.feed import Feed
+from vidclf.training.judging import judge
+from vidclf.training.learner import Learner
+from vidclf.training.loss import Criterion
 from vidclf.training.plan import EpochPlan
+from vidclf.training.randomness import random_state, restore_random_state, seed_everything
+from vidclf.training.rank import ALONE, Rank
+from vidclf.training.reports import EpochReport, Judged
+from vidclf.training.state import TrainState
 
-TrainState = dict[str, Any]  # model, optimizer, schedule, epoch, total_steps: tensors and plain values
+
+def _ignore(*_: Any) -> None:
+    """What nobody wants to know."""
 
 
 @dataclass(frozen=True)
-class EpochReport:
-    """One finished epoch. Numbers are over all ranks."""
+class Watch:
+    """Who is told what. All ranks call them, but ``on_state`` and ``on_best``: the first one alone."""
 
-    epoch: int  # finished ones, from 1
-    epochs: int
-    train_loss: float
-    train_top1: float  # of the views that were trained on, while they were
-    val_loss: float
-    val_top1: float  # of videos: probabilities are averaged over their views
-    val_videos: int
-    learning_rate: float  # of the last step
-    clips_per_second: float  # trained
-    seconds: float  # training and validation
-    data_share: float  # of the training's time, waiting for clips
-    state: Callable[[], TrainState]  # copies all that a resume needs; to be called in on_epoch or not at all
-
-    def metrics(self) -> dict[str, float]:
-        """The numbers, for a tracker."""
-        return {name: float(value) for name, value in vars(self).items() if name not in ("state", "epochs")}
+    on_step: Progress = ignore_progress  # steps done, steps in all, text
+    on_state: Callable[[int, TrainState], None] = _ignore  # steps done, all that a resume needs; valid during the call
+    on_best: Callable[[nn.Module, EpochReport], None] = _ignore  # the model of the best epoch so far
+    on_epoch: Callable[[EpochReport], None] = _ignore
 
 
-def initial_model(config: TrainConfig, num_classes: int, view: View) -> nn.Module:
-    """The model that a training starts from: the same for the same configuration.
+NOBODY = Watch()
 
-    Raises:
-        ConfigError: the model has no such weights, or they cannot be had.
-    """
-    seed_everything(config.seed)
-    return build(config.model, num_classes, view.num_frames, view.crop_size, config.weights, config.optim.dropout)
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training ended."""
+
+    module: nn.Module  # what was judged: the weights, or their moving average
+    history: list[EpochReport]  # of every epoch, also of those before a resume
+    best_epoch: int
+    judge: Callable[[nn.Module, ClipDataset], Judged]  # as validation did
 
 
 def train(
-    model: nn.Module,
+    module: nn.Module,
     train_data: ClipDataset,
     val_data: ClipDataset,
     config: TrainConfig,
-    on_epoch: Callable[[EpochReport], None],
+    watch: Watch = NOBODY,
     resume: TrainState | None = None,
-    device: torch.device | str = "cpu",
-    rank: int = 0,
-    world_size: int = 1,
-    on_step: Progress = ignore_progress,
+    rank: Rank = ALONE,
     loader_workers: int = 0,
-) -> EpochReport | None:
-    """Fit ``model`` in place.
+) -> Trained:
+    """Fit ``module`` in place.
 
     Args:
-        model: on ``device``; may be wrapped in DistributedDataParallel by the caller.
+        module: built by ``vidclf.models.build``, on the rank's device, not wrapped.
         train_data: made with ``train=True``.
         val_data: made with ``train=False``.
-        config: ``optim``, ``seed`` and ``fast_dev_run`` are used here.
-        on_epoch: called after every epoch on every rank; ``report.state()`` is what to keep for a resume.
-        resume: such a state; what follows is then bit for bit what would have followed (CPU, same number of threads).
-        device: where to compute.
-        rank: this worker, from 0.
-        world_size: workers; with more than one, torch.distributed is initialised.
-        on_step: told after every step: steps done, steps in all, text.
+        config: ``data``, ``optim``, ``seed``, ``compile``, ``channels_last``, ``checkpoint_steps``, ``fast_dev_run``.
+        watch: who is told what.
+        resume: a state that ``on_state`` was given; what follows is then bit for bit what would have followed (CPU, same
+            numbers of threads and workers).
+        rank: this process among those that train together.
         loader_workers: processes that decode; 0: this one.
 
-    Returns:
-        The last epoch's report; None where ``resume`` had finished already.
-
     Raises:
-        ConfigError: the batch is smaller than the number of workers, or ``resume`` is of another training.
+        ConfigError: settings do not fit the model, the data or ``resume``.
         VidclfError: the loss is not a number any more.
     """
-    plan = EpochPlan.of(len(train_data), config, rank, world_size)
-    module = unwrap(model)
-    optimizer = build_optimizer(module, config.optim)
-    schedule = build_schedule(optimizer, config.optim, plan.total_steps)
-    first = restore(resume, module, optimizer, schedule, plan) if resume else 0
-    worker = _Worker(torch.device(device), rank, world_size, loader_workers)
-    report = None
-    for epoch in range(first, plan.epochs):
-        started = time.perf_counter()
-        seed_everything(config.seed, epoch, rank)
-        train_data.set_epoch(epoch)
-        fitted = _fit(model, train_data, plan, epoch, optimizer, schedule, config, worker, on_step)
-        judged = _validate(module, val_data, config, worker)
-        if not math.isfinite(fitted.loss):
-            raise VidclfError(f"the loss is {fitted.loss} after epoch {epoch + 1}: try a lower optim.learning_rate")
+    return _Training(module, train_data, val_data, config, watch, resume, rank, loader_workers).run()
+
+
+class _Training:
+    """What the parts of the loop share."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        train_data: ClipDataset,
+        val_data: ClipDataset,
+        config: TrainConfig,
+        watch: Watch,
+        resume: TrainState | None,
+        rank: Rank,
+        loader_workers: int,
+    ):
+        self.val_data, self.config, self.watch, self.rank = val_data, config, watch, rank
+        self.loader_workers = loader_workers
+        self.plan = EpochPlan.of(len(train_data), config, rank.number, rank.world_size)
+        self.learner = Learner(module, config, train_data.view, Criterion(config.optim), self.plan, rank)
+        self.best = Best(config.optim)
+        self.history: list[EpochReport] = []
+        self.epoch = self.step = 0  # where it stands: epochs done, and steps of the next one
+        self.sums = torch.zeros(
+            3, dtype=torch.float64, device=rank.device
+        )  # of this epoch and rank: loss, right, clips
+        self.clock = Clock(rank.device)
+        if resume is not None:
+            self._restore(resume)
+        self.feed = Feed(train_data, self.plan, rank, loader_workers, self.epoch, self.step)
+
+    def run(self) -> Trained:
+        while self.epoch < self.plan.epochs and not self.best.is_over:
+            self._begin_epoch()
+            while self.step < self.plan.steps:
+                self._take_step()
+                self._keep_state_in_between()
+            self._end_epoch()
+        return Trained(self.learner.judged, self.history, self.best.epoch, self._judge)
+
+    def _begin_epoch(self) -> None:
+        self.learner.enter(self.epoch)
+        if self.step == 0:  # else the epoch goes on where it was cut
+            seed_everything(self.config.seed, self.epoch, self.rank.number)
+            self.sums.zero_()
+            self.clock = Clock(self.rank.device)
+
+    def _take_step(self) -> None:
+        batches = self.feed.step(self.step, self.clock)
+        self.sums += self.learner.step(batches, self.plan.batches_in(self.step))
+        self.step += 1
+        text = f"epoch {self.epoch + 1} of {self.plan.epochs}, step {self.step} of {self.plan.steps}"
+        self.watch.on_step(self.learner.steps, self.plan.total_steps, text)
+
+    def _keep_state_in_between(self) -> None:
+        every = self.config.checkpoint_steps
+        if every is not None and self.step % every == 0 and self.step < self.plan.steps:
+            self._keep_state()
+
+    def _end_epoch(self) -> None:
+        loss, right, clips = self.rank.total(self.sums).tolist()
+        if not math.isfinite(loss):
+            raise VidclfError(
+                f"the loss is {loss} after epoch {self.epoch + 1}: try a lower optim.learning_rate, or optim.precision bf16"
+            )
+        times = self.clock.read()
+        began = time.perf_counter()
+        judged = self._judge(self.learner.judged, self.val_data)
+        rates = self.learner.learning_rates
+        on_gpu = self.rank.device.type == "cuda"
         report = EpochReport(
-            epoch=epoch + 1,
-            epochs=plan.epochs,
-            train_loss=fitted.loss,
-            train_top1=fitted.top1,
+            epoch=self.epoch + 1,
+            epochs=self.plan.epochs,
+            train_loss=loss / max(clips, 1),
+            train_top1=right / max(clips, 1),
             val_loss=judged.loss,
             val_top1=judged.top1,
-            val_videos=judged.n,
-            learning_rate=fitted.learning_rate,
-            clips_per_second=fitted.n / fitted.seconds,
-            seconds=time.perf_counter() - started,
-            data_share=fitted.waited / fitted.seconds,
-            state=lambda finished=epoch + 1: _state(module, optimizer, schedule, finished, plan),  # type: ignore[misc]
+            val_videos=judged.videos,
+            learning_rate=max(rates.values()),
+            clips_per_second=clips / times["seconds"],
+            seconds=times["seconds"] + time.perf_counter() - began,
+            data_share=times["waited"] / times["seconds"],
+            trained_from_block=self.learner.first_block,
+            learning_rates=rates,
+            device_wait_share=times["device_waited"] / times["seconds"] if on_gpu else None,
         )
-        on_epoch(report)
-    return report
+        self._take_report(report)
 
+    def _take_report(self, report: EpochReport) -> None:
+        self.history.append(report)
+        if self.best.take(report.epoch, report.val_loss, report.val_top1) and self.rank.is_first:
+            self.watch.on_best(self.learner.judged, report)
+        self.watch.on_epoch(report)  # before the state: who is killed in between tells it twice, not never
+        self.epoch, self.step = self.epoch + 1, 0
+        self._keep_state()
 
-def seed_everything(seed: int, *key: int) -> None:
-    """Set the global generators of torch and NumPy from a seed and what else must differ: an epoch, a rank."""
-    word = int(np.random.SeedSequence((seed, *key)).generate_state(1)[0])
-    torch.manual_seed(word)
-    np.random.seed(word)
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside DistributedDataParallel, or the model itself."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
-
-
-def restore(state: TrainState, module: nn.Module, optimizer: AdamW, schedule: OneCycleLR, plan: EpochPlan) -> int:
-    """Put everything back where it was; the epochs done.
-
-    Raises:
-        ConfigError: the state is of a training of another length or another model.
-    """
-    if state["total_steps"] != plan.total_steps:
-        raise ConfigError(
-            f"the checkpoint to resume from is of a training of {state['total_steps']} steps; this one has"
-            f" {plan.total_steps}: other data, epochs or batch_size"
+    def _judge(self, module: nn.Module, data: ClipDataset) -> Judged:
+        return judge(
+            module,
+            data,
+            self.plan.per_worker * self.rank.world_size,
+            self.rank,
+            self.loader_workers,
+            self.config.fast_dev_run,
+            self.learner.autocast,
         )
-    try:
-        module.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError(f"the checkpoint to resume from is of another model: {str(error).splitlines()[0]}") from error
-    schedule.load_state_dict(state["schedule"])
-    return int(state["epoch"])
+
+    def _keep_state(self) -> None:
+        own = {"random": random_state(self.rank.device), "sums": self.sums, "clock": self.clock.read()}
+        of_ranks = self.rank.gather(own)
+        if self.rank.is_first:
+            state = {
+                "epoch": self.epoch,
+                "step": self.step,
+                "total_steps": self.plan.total_steps,
+                "learner": self.learner.state_dict(),
+                "best": self.best.state_dict(),
+                "history": [vars(report) for report in self.history],
+                "ranks": of_ranks,
+            }
+            self.watch.on_state(self.learner.steps, state)
+
+    def _restore(self, state: TrainState) -> None:
+        if state["total_steps"] != self.plan.total_steps:
+            raise ConfigError(
+                f"the checkpoint to resume from is of a training of {state['total_steps']} steps; this one has"
+                f" {self.plan.total_steps}: other data, epochs or batch_size"
+            )
+        self.learner.load_state_dict(state["learner"])
+        self.best.load_state_dict(state["best"])
+        self.history = [EpochReport(**report) for report in state["history"]]
+        self.epoch, self.step = state["epoch"], state["step"]
+        of_ranks = state["ranks"]
+        if len(of_ranks) == self.rank.world_size:
+            self._restore_own(of_ranks[self.rank.number])
+        else:  # by other workers: the steps are the same, what each one draws is not
+            seed_everything(self.config.seed, self.epoch, self.rank.number, self.step)
+            if self.rank.is_first:
+                self.sums = _added(own["sums"] for own in of_ranks).to(self.rank.device)
+            self.clock = Clock(self.rank.device, **of_ranks[0]["clock"])
+
+    def _restore_own(self, own: dict[str, Any]) -> None:
+        restore_random_state(own["random"], self.rank.device)
+        self.sums = own["sums"].to(self.rank.device)
+        self.clock = Clock(self.rank.device, **own["clock"])
 
 
-@dataclass(frozen=True)
-class _Worker:
-    device: torch.device
-    rank: int
-    world_size: int
-    loader_workers: int
-
-    def load(self, data: ClipDataset, batches: list[list[int]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(videos uint8, label ids), on the device, batch after batch."""
-        pinned = self.device.type == "cuda"
-        loader = DataLoader(
-            data, batch_sampler=batches, collate_fn=collate, num_workers=self.loader_workers, pin_memory=pinned
-        )
-        for videos, label_ids, _ in loader:
-            yield videos.to(self.device, non_blocking=pinned), label_ids.to(self.device, non_blocking=pinned)
-
-    def total(self, sums: Tensor) -> list[float]:
-        """The sums over all ranks."""
-        if self.world_size > 1:
-            torch.distributed.all_reduce(sums)
-        return [float(value) for value in sums.tolist()]
-
-
-@dataclass(frozen=True)
-class _Result:
-    loss: float
-    top1: float
-    n: int
-    learning_rate: float = 0.0
-    seconds: float = 0.0
-    waited: float = 0.0
-
-
-def _fit(
-    model: nn.Module,
-    data: ClipDataset,
-    plan: EpochPlan,
-    epoch: int,
-    optimizer: AdamW,
-    schedule: OneCycleLR,
-    config: TrainConfig,
-    worker: _Worker,
-    on_step: Progress,
-) -> _Result:
-    model.train()
-    sums = torch.zeros(3, device=worker.device)  # loss, right answers, clips
-    started = waiting_since = time.perf_counter()
-    waited = learning_rate = 0.0
-    batches = plan.batches(epoch)
-    for step, (videos, label_ids) in enumerate(worker.load(data, batches), start=1):  # videos: uint8 (B, C, T, H, W)
-        waited += time.perf_counter() - waiting_since
-        logits: Tensor = model(normalise(videos, data.view))
-        loss = cross_entropy(logits, label_ids, label_smoothing=config.optim.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if config.optim.grad_clip is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), config.optim.grad_clip)
-        optimizer.step()
-        learning_rate = optimizer.param_groups[0]["lr"]
-        schedule.step()
-        sums += torch.stack(
-            [loss.detach() * len(videos), _right(logits, label_ids), torch.tensor(len(videos)).to(sums)]
-        )
-        text = f"epoch {epoch + 1} of {plan.epochs}, step {step} of {len(batches)}"
-        on_step(epoch * len(batches) + step, plan.total_steps, text)
-        waiting_since = time.perf_counter()
-    loss_sum, right, n = worker.total(sums)
-    seconds = time.perf_counter() - started
-    return _Result(loss_sum / n, right / n, int(n), learning_rate, seconds, waited)
-
-
-@torch.inference_mode()
-def _validate(module: nn.Module, data: ClipDataset, config: TrainConfig, worker: _Worker) -> _Result:
-    """The unwrapped module: ranks may have unequal numbers of videos, and nothing waits for another inside forward."""
-    if worker.world_size > 1:
-        for buffer in module.buffers():  # running means are each rank's own; judge what rank 0 will keep
-            torch.distributed.broadcast(buffer, src=0)
-    module.eval()
-    sums = torch.zeros(3, device=worker.device)
-    mine = list(range(worker.rank, len(data), worker.world_size))
-    size = max(1, config.optim.batch_size // worker.world_size)
-    batches = [mine[start : start + size] for start in range(0, len(mine), size)]
-    for videos, label_ids in worker.load(data, batches[:1] if config.fast_dev_run else batches):
-        views = view_probabilities(module, videos, data.view)  # (B, V, num_classes)
-        log_probabilities = views.mean(dim=1).clamp_min(torch.finfo(views.dtype).tiny).log()
-        loss = cross_entropy(log_probabilities, label_ids, reduction="sum")
-        sums += torch.stack([loss, _right(log_probabilities, label_ids), torch.tensor(len(videos)).to(sums)])
-    loss_sum, right, n = worker.total(sums)
-    return _Result(loss_sum / n, right / n, int(n))
-
-
-def _right(logits: Tensor, label_ids: Tensor) -> Tensor:
-    return (logits.argmax(dim=1) == label_ids).sum().float()
-
-
-def _state(module: nn.Module, optimizer: AdamW, schedule: OneCycleLR, epoch: int, plan: EpochPlan) -> TrainState:
-    return {
-        "model": {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()},
-        "optimizer": copy.deepcopy(optimizer.state_dict()),
-        "schedule": copy.deepcopy(schedule.state_dict()),
-        "epoch": epoch,
-        "total_steps": plan.total_steps,
-    }
+def _added(sums: Any) -> Tensor:
+    return torch.stack(list(sums)).sum(dim=0)

@@ -18,7 +18,8 @@ from vidclf.snapshot import Snapshot, dataset_store, read_snapshot
 from vidclf.storage import Store
 
 #: Settings that say where and how fast, not what: they do not change the name.
-NOT_IDENTITY = {"store", "snapshot", "num_workers", "cpus_per_worker", "use_gpu", "experiment"}
+NOT_IDENTITY = {"store", "snapshot", "num_workers", "cpus_per_worker", "use_gpu", "experiment", "checkpoint_steps"}
+NOT_IDENTITY |= {"compile", "channels_last"}
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,12 @@ class TrainingWork:
 
     @property
     def training_path(self) -> str:
-        """Where Ray Train keeps what it needs to go on, relative to the store."""
+        """The folder of what is needed to go on, and of the lease, relative to the store."""
         return f"training/{self.name}"
+
+    @property
+    def states_path(self) -> str:
+        return f"{self.training_path}/states"
 
     @property
     def model_uri(self) -> str:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from vidclf.config import CompareConfig, IngestConfig, TrainConfig, parse
+from vidclf.config.pytorchvideo import translated
 from vidclf.errors import ConfigError
 
 PREFECT_YAML = "prefect.yaml"
@@ -39,7 +40,8 @@ def find_job(name: str, config_file: Path | None = None, settings: Sequence[str]
         raise ConfigError(f"there is no deployment {name!r}; there are: {', '.join(sorted(deployments))}")
     flow, parameters = deployments[name]
     if config_file is not None:
-        parameters = merged(parameters, _read_yaml(config_file))
+        content = _read_yaml(config_file)
+        parameters = merged(parameters, translated(content) if flow == "train" else content)
     for setting in settings:
         parameters = merged(parameters, parse_setting(setting))
     return Job(flow, parameters, parse(CONFIGURATIONS[flow], parameters))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from prefect import flow
 
 from tasks.cluster import cluster
 from tasks.train import fit_model, settle_training
-from vidclf.config import DataConfig, OptimConfig, TrainConfig, parse
+from vidclf.config import DataConfig, OptimConfig, Split, TrainConfig, parse
 
 
 @flow(name="train", flow_run_name="train {model} on {dataset}")
@@ -17,13 +15,18 @@ def train(
     model: str,
     store: str | None = None,
     snapshot: str = "latest",
-    weights: Literal["none", "imagenet", "kinetics400"] = "none",
+    weights: str = "none",
+    head_hidden: int | None = None,
     data: DataConfig = DataConfig(),
     optim: OptimConfig = OptimConfig(),
+    test_split: Split | None = None,
     seed: int = 0,
     num_workers: int = 1,
     cpus_per_worker: int | None = None,
     use_gpu: bool | None = None,
+    checkpoint_steps: int | None = None,
+    compile: bool = False,
+    channels_last: bool = False,
     fast_dev_run: bool = False,
     experiment: str = "vidclf",
 ) -> str:

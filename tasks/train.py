@@ -9,10 +9,11 @@ from tasks import ray_train
 from tasks.progress import board
 from vidclf import tracking
 from vidclf.config import TrainConfig
-from vidclf.models import checkpoint
 from vidclf.snapshot import dataset_store, read_snapshot
 from vidclf.storage import Store
-from vidclf.training.work import TrainingWork, open_training_data, settle
+from vidclf.training.checks import check
+from vidclf.training.claim import claimed, is_finished
+from vidclf.training.work import TrainingWork, settle
 
 
 @task(name="settle training", cache_policy=NO_CACHE)
@@ -20,10 +21,11 @@ def settle_training(config: TrainConfig) -> TrainingWork:
     """What is trained on what, under which name.
 
     Raises:
-        ConfigError: there is no such snapshot, or the settings do not fit together.
+        ConfigError: there is no such snapshot, the settings do not fit together or the data, or the cluster is too small.
     """
     work = settle(config)
-    open_training_data(work)  # what is wrong with it is said here, and not by every worker
+    check(work)
+    ray_train.scaling_of(config)
     get_run_logger().info("%s on snapshot %s of %s", work.name, work.snapshot_id, config.dataset)
     return work
 
@@ -33,28 +35,27 @@ def fit_model(work: TrainingWork) -> str:
     """Train, unless it was done before; the URI of the checkpoint.
 
     Raises:
-        TrainingFailed: it did not end; run again to go on from its last epoch.
+        LeaseHeld: somebody else trains just this.
+        TrainingFailed: it did not end; run again to go on from its last state.
     """
-    store, config = Store(work.store), work.config
-    if config.fast_dev_run:  # the try before this one
-        store.delete_folder(work.model_path)
-        store.delete_folder(work.training_path)
-    done = checkpoint.exists(store, work.model_path)
-    if done and tracking.find_finished(config.experiment, work.name):
-        board.put(f"train {config.model}", 1, 1, "finished before")
-        get_run_logger().info("%s is finished already: %s", work.name, work.model_uri)
-        return work.model_uri
-    snapshot = read_snapshot(dataset_store(work.store, config.dataset), work.snapshot_id)
-    params = config.model_dump(mode="json", exclude={"store"})
-    run_id = tracking.open_run(config.experiment, work.name, params, snapshot, config.dataset, work.store)
-    try:
-        if not done:
-            board.put(f"train {config.model}", 0, None, "starting Ray Train")
-            ray_train.fit(work, run_id)
-        board.put(f"train {config.model}", 1, 1, "trained; logging the model to MLflow")
-        tracking.log_model(run_id, Store(work.model_uri))
-    except BaseException:
-        tracking.finish(run_id, "FAILED")
-        raise
-    tracking.finish(run_id)
+    config = work.config
+    with claimed(work) as lease:
+        if is_finished(work) and tracking.find_finished(config.experiment, work.name):
+            board.put(f"train {config.model}", 1, 1, "finished before")
+            get_run_logger().info("%s is finished already, nothing is done again: %s", work.name, work.model_uri)
+            return work.model_uri
+        snapshot = read_snapshot(dataset_store(work.store, config.dataset), work.snapshot_id)
+        params = config.model_dump(mode="json", exclude={"store"})
+        run_id = tracking.open_run(config.experiment, work.name, params, snapshot, config.dataset, work.store)
+        try:
+            if not is_finished(work):
+                board.put(f"train {config.model}", 0, None, "starting Ray Train")
+                ray_train.fit(work, run_id)
+            lease.check()
+            board.put(f"train {config.model}", 1, 1, "trained; logging the model to MLflow")
+            tracking.log_model(run_id, Store(work.model_uri))
+        except BaseException:
+            tracking.finish(run_id, "FAILED")
+            raise
+        tracking.finish(run_id)
     return work.model_uri

@@ -48,6 +48,11 @@ class Classifier:
         """The labels, in the order of the model's outputs."""
         return list(self.card.classes)
 
+    @property
+    def results(self) -> dict[str, float]:
+        """The numbers of the training that it comes from."""
+        return dict(self.card.results)
+
     def predict(self, paths: Sequence[str | os.PathLike[str]], top_k: int = 5, num_views: int = 3) -> list[Prediction]:
         """The likeliest labels of each video.
 

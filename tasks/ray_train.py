@@ -72,7 +72,7 @@ def train_worker(given: dict[str, Any]) -> None:
     """One worker's part of a training, from the last state on the store. The first one tracks it and writes the model."""
     from vidclf import tracking
     from vidclf.training.reports import EpochReport
-    from vidclf.training.run import run_training
+    from vidclf.training.run import ignore_seen, run_training
 
     work: TrainingWork = given["work"]
     report: Reporter = given["report"]
@@ -92,7 +92,7 @@ def train_worker(given: dict[str, Any]) -> None:
             report(f"train {work.config.model}", done, total, text + said)
 
     with run.system_metrics() if run is not None else contextlib.nullcontext():
-        run_training(work, rank, on_epoch, on_step)
+        run_training(work, rank, on_epoch, on_step, run.log_seen if run is not None else ignore_seen)
 
 
 def _rank() -> Any:

@@ -1,8 +1,8 @@
 """Video classifiers from annotation lists.
 
-    vidclf.finetune("videos", model="x3d_xs", epochs=5).predict(["a.mp4"])
-    vidclf.load("models/x3d_xs-0123456789ab").predict(["a.mp4"])
-    vidclf.available_models()
+vidclf.finetune("videos", model="x3d_xs", epochs=5).predict(["a.mp4"])
+vidclf.load("models/x3d_xs-0123456789ab").predict(["a.mp4"])
+vidclf.available_models()
 """
 
 from __future__ import annotations

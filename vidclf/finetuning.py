@@ -26,10 +26,11 @@ from vidclf.training.checks import check
 from vidclf.training.claim import claimed, is_finished
 from vidclf.training.rank import Rank
 from vidclf.training.reports import EpochReport
-from vidclf.training.run import OnEpoch, ignore_epoch, run_training
+from vidclf.training.run import OnEpoch, OnSeen, ignore_epoch, ignore_seen, run_training
 from vidclf.training.work import TrainingWork, settle
 
 USUAL_BATCH = 8
+UNSPLIT = {"train": 0.8, "val": 0.2}  # of a folder without splits
 USUAL_FRAMES = 32  # stored of each clip
 
 
@@ -106,7 +107,9 @@ def _fit(work: TrainingWork, rank: Rank, told: Told, tracked: bool) -> None:
         if is_finished(work):
             told(f"{work.name} is finished already, nothing is done again: {work.model_uri}")
             return
-        with _tracked(work) if tracked else contextlib.nullcontext(ignore_epoch) as log_epoch:
+        with (
+            _tracked(work) if tracked else contextlib.nullcontext((ignore_epoch, ignore_seen)) as (log_epoch, log_seen)
+        ):
 
             def on_epoch(report: EpochReport, numbers: dict[str, float]) -> None:
                 told(
@@ -115,25 +118,23 @@ def _fit(work: TrainingWork, rank: Rank, told: Told, tracked: bool) -> None:
                 )
                 log_epoch(report, numbers)
 
-            run_training(work, rank, on_epoch)
+            run_training(work, rank, on_epoch, on_seen=log_seen)
         lease.check()
         told(f"checkpoint: {work.model_uri}")
 
 
 @contextlib.contextmanager
-def _tracked(work: TrainingWork) -> Iterator[OnEpoch]:
+def _tracked(work: TrainingWork) -> Iterator[tuple[OnEpoch, OnSeen]]:
     """Log to MLflow for the length of a ``with`` block, and the model at its end."""
     from vidclf import tracking
 
     snapshot = read_snapshot(dataset_store(work.store, work.config.dataset), work.snapshot_id)
     params = work.config.model_dump(mode="json", exclude={"store"})
-    run_id = tracking.open_run(
-        work.config.experiment, work.name, params, snapshot, work.config.dataset, work.store
-    )
+    run_id = tracking.open_run(work.config.experiment, work.name, params, snapshot, work.config.dataset, work.store)
     run = tracking.TrainingRun(run_id)
     try:
         with run.system_metrics():
-            yield lambda report, numbers: run.log_epoch(numbers, report.epoch)
+            yield lambda report, numbers: run.log_epoch(numbers, report.epoch), run.log_seen
         tracking.log_model(run_id, Store(work.model_uri))
     except BaseException:
         tracking.finish(run_id, "FAILED")
@@ -156,7 +157,9 @@ def _data(given: str | os.PathLike[str], data: DataConfig, model: str, told: Tol
     snapshot = ingest_here(config, run_id, told)
     counts = ", ".join(f"{number} {status}" for status, number in snapshot.stats["status"].items())
     failures = ", ".join(f"{number} {kind}" for kind, number in snapshot.stats["errors"].items())
-    told(f"dataset {config.dataset}, snapshot {snapshot.snapshot_id}: {counts}" + (f" ({failures})" if failures else ""))
+    told(
+        f"dataset {config.dataset}, snapshot {snapshot.snapshot_id}: {counts}" + (f" ({failures})" if failures else "")
+    )
     return Store(default_store()).uri, config.dataset, snapshot.snapshot_id
 
 
@@ -165,9 +168,10 @@ def _ingest_config(folder: str, data: DataConfig, model: str) -> IngestConfig:
     own = require(model).defaults
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(folder).name).strip("-._") or "videos"
     side_size = data.side_size or (own.side_size if data.crop_size is None else data.crop_size)
+    has_splits = (Path(folder) / "train").is_dir()
     values = {
         "dataset": f"{name[:80]}-{fingerprint(folder, 8)}",
-        "annotations": {"path": folder, "split_shares": {"train": 0.8, "val": 0.2}},
+        "annotations": {"path": folder, **({} if has_splits else {"split_shares": UNSPLIT})},
         "sources": [{"kind": "folder", "path": folder}],
         "frames": {"num_frames": max(USUAL_FRAMES, data.num_frames or own.num_frames), "side_size": side_size},
     }

@@ -54,7 +54,10 @@ def ingest_here(config: IngestConfig, run_id: str, told: Told) -> Snapshot:
             _Shard(store, config, recipes, run_id, shard, plan.shard(shard), told).work()
             lease.check()
         classes = register_classes(store, plan.labels)
-        made_by = {**config.model_dump(mode="json", include={"clips", "frames", "augment"}), "recipes": recipes.identity}
+        made_by = {
+            **config.model_dump(mode="json", include={"clips", "frames", "augment"}),
+            "recipes": recipes.identity,
+        }
         snapshot = write_snapshot(store, manifest(standing(store, plan, recipes), classes, {}), classes, made_by)
         lease.check()
         point_latest_at(store, snapshot, run_id)
@@ -170,9 +173,7 @@ def _settled(stage: str, do: Callable[[Any], list[Entry]], job: StageJob) -> lis
     try:
         return do(job)
     except ClipError as error:
-        return [
-            Entry(key, stage, job.recipe, "failed", error.kind, str(error), source=job.source) for key in job.keys
-        ]
+        return [Entry(key, stage, job.recipe, "failed", error.kind, str(error), source=job.source) for key in job.keys]
 
 
 def _is_settled(entry: Entry | None) -> bool:

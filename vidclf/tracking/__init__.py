@@ -20,14 +20,12 @@ from vidclf.snapshot import Snapshot
 from vidclf.storage import Store
 from vidclf.tracking.client import TrackingError, client
 from vidclf.tracking.code import code_tags
-from vidclf.tracking.figures import Seen
 from vidclf.tracking.training import TrainingRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "Seen",
     "TrackingError",
     "TrainingRun",
     "client",

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 
 MOST_CLIPS, MOST_FRAMES = 8, 8  # of the grid
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A batch as the model saw it."""
-
-    videos: np.ndarray  # uint8 (B, C, T, H, W)
-    labels: Sequence[str]  # of each clip, as a title
 
 
 def curves(history: Mapping[int, Mapping[str, float]]) -> Figure:
@@ -40,13 +31,13 @@ def curves(history: Mapping[int, Mapping[str, float]]) -> Figure:
     return figure
 
 
-def grid(seen: Seen) -> Figure:
-    """A row for each of the first clips of a batch, with its label and frames from first to last."""
-    clips = seen.videos[:MOST_CLIPS]
+def grid(pictures: np.ndarray, labels: Sequence[str]) -> Figure:
+    """A row for each of the first clips of a batch, uint8 (B, C, T, H, W), with its label and frames from first to last."""
+    clips = pictures[:MOST_CLIPS]
     frames = np.unique(np.linspace(0, clips.shape[2] - 1, MOST_FRAMES).round().astype(int))
     figure = Figure(figsize=(1.3 * len(frames), 1.45 * len(clips)), layout="constrained")
     axes = figure.subplots(len(clips), len(frames), squeeze=False)
-    for clip, label, row in zip(clips, seen.labels, axes, strict=False):
+    for clip, label, row in zip(clips, labels, axes, strict=False):
         for frame, cell in zip(frames, row, strict=True):
             cell.imshow(clip[:, frame].transpose(1, 2, 0))
             cell.set_axis_off()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from vidclf.tracking.client import client
-from vidclf.tracking.figures import Seen, curves, grid
+from vidclf.tracking.figures import curves, grid
 
 SYSTEM_SECONDS = 10.0  # between two looks at the machine
 
@@ -30,9 +31,9 @@ class TrainingRun:
         self._history[epoch] = dict(numbers)
         client().log_figure(self.run_id, curves(self._history), "curves.png")
 
-    def log_seen(self, seen: Seen) -> None:
-        """The first batch after augmentation, as pictures."""
-        client().log_figure(self.run_id, grid(seen), "seen_in_training.png")
+    def log_seen(self, pictures: np.ndarray, labels: Sequence[str]) -> None:
+        """The first batch as it entered the model, uint8 (B, C, T, H, W), and the labels of its clips."""
+        client().log_figure(self.run_id, grid(pictures, labels), "seen_in_training.png")
 
     def log_unreadable(self, failures: Mapping[str, str]) -> None:
         """Clips that could not be read, with the reasons."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -29,6 +29,10 @@ from vidclf.training.schedule import Schedule
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+#: Gets the first batch as it enters the model: pictures uint8 (B, C, T, H, W), and label ids (B,).
+OnInput = Callable[[Tensor, Tensor], None]
+
+
 class Learner:
     """Changes ``module`` in place.
 
@@ -37,9 +41,17 @@ class Learner:
     """
 
     def __init__(
-        self, module: nn.Module, config: TrainConfig, view: View, criterion: Criterion, plan: EpochPlan, rank: Rank
+        self,
+        module: nn.Module,
+        config: TrainConfig,
+        view: View,
+        criterion: Criterion,
+        plan: EpochPlan,
+        rank: Rank,
+        on_input: OnInput | None = None,
     ):
         self.module = module
+        self._on_input = on_input
         self.steps = 0  # of the optimiser, so far
         self._config, self._view, self._criterion, self._rank = config, view, criterion, rank
         self._blocks = blocks(module)
@@ -138,6 +150,9 @@ class Learner:
 
     def _backward(self, clips: Clips, num_batches: int) -> Tensor:
         videos, targets = self._criterion.mixed(normalise(clips.videos, self._view), clips.label_ids, self.steps)
+        if self._on_input is not None:
+            self._on_input(pictures(videos, self._view), clips.label_ids)
+            self._on_input = None
         if self._config.channels_last:
             videos = videos.contiguous(memory_format=torch.channels_last_3d)
         with self.autocast():
@@ -169,6 +184,12 @@ class Learner:
         self._stage = stage
         freeze_below(self.module, self._stages[stage].first_block)
         self._joined = self._rank.joined(self.module)
+
+
+def pictures(videos: Tensor, view: View) -> Tensor:
+    """What ``normalise`` made of pictures, as pictures again: uint8 of the same shape."""
+    mean, std = (torch.tensor(values, device=videos.device).view(1, -1, 1, 1, 1) for values in (view.mean, view.std))
+    return ((videos.detach() * std + mean) * 255).round().clamp(0, 255).byte()
 
 
 def _hold_channels_last(module: nn.Module) -> None:

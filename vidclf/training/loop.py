@@ -19,7 +19,7 @@ from vidclf.training.best import Best
 from vidclf.training.clock import Clock
 from vidclf.training.feed import Feed
 from vidclf.training.judging import judge
-from vidclf.training.learner import Learner
+from vidclf.training.learner import Learner, OnInput
 from vidclf.training.loss import Criterion
 from vidclf.training.plan import EpochPlan
 from vidclf.training.randomness import random_state, restore_random_state, seed_everything
@@ -34,7 +34,9 @@ def _ignore(*_: Any) -> None:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told what. All ranks call them, but ``on_state`` and ``on_best``: the first one alone."""
+    """Who is told what. All ranks call them, but ``on_seen``, ``on_state`` and ``on_best``: the first one alone."""
+
+    on_seen: OnInput = _ignore  # the first batch of the training as it enters the model: pictures, label ids
 
     on_step: Progress = ignore_progress  # steps done, steps in all, text
     on_state: Callable[[int, TrainState], None] = _ignore  # steps done, all that a resume needs; valid during the call
@@ -102,7 +104,8 @@ class _Training:
         self.val_data, self.config, self.watch, self.rank = val_data, config, watch, rank
         self.loader_workers = loader_workers
         self.plan = EpochPlan.of(len(train_data), config, rank.number, rank.world_size)
-        self.learner = Learner(module, config, train_data.view, Criterion(config.optim), self.plan, rank)
+        on_seen = watch.on_seen if rank.is_first and resume is None else None
+        self.learner = Learner(module, config, train_data.view, Criterion(config.optim), self.plan, rank, on_seen)
         self.best = Best(config.optim)
         self.history: list[EpochReport] = []
         self.epoch = self.step = 0  # where it stands: epochs done, and steps of the next one

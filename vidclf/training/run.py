@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from vidclf.config import TrainConfig
 from vidclf.data.view import View
@@ -20,6 +21,11 @@ from vidclf.training.work import TrainingWork, open_split, open_training_data
 OnEpoch = Callable[
     [EpochReport, dict[str, float]], None
 ]  # the report, and its numbers with those of the whole training
+OnSeen = Callable[[np.ndarray, Sequence[str]], None]  # pictures uint8 (B, C, T, H, W), their labels
+
+
+def ignore_seen(pictures: np.ndarray, labels: Sequence[str]) -> None:
+    """Pictures that nobody looks at."""
 
 
 def ignore_epoch(report: EpochReport, numbers: dict[str, float]) -> None:
@@ -31,11 +37,13 @@ def run_training(
     rank: Rank = ALONE,
     on_epoch: OnEpoch = ignore_epoch,
     on_step: Progress = ignore_progress,
+    on_seen: OnSeen = ignore_seen,
 ) -> dict[str, float]:
     """Train, from the last state where there is one, until the checkpoint ``work.model_path`` is there.
 
     Args:
         on_epoch, on_step: called on every rank.
+        on_seen: called once, on the first rank, when a training begins.
 
     Returns:
         The numbers of the published model.
@@ -56,7 +64,10 @@ def run_training(
         seconds += report.seconds
         on_epoch(report, {**report.metrics(), "train_seconds": seconds})
 
-    watch = Watch(on_step, keeper.states.save, keeper.keep_best, told)
+    def seen(pictures: Tensor, label_ids: Tensor) -> None:
+        on_seen(pictures.cpu().numpy(), [work.classes[label_id] for label_id in label_ids.tolist()])
+
+    watch = Watch(seen, on_step, keeper.states.save, keeper.keep_best, told)
     trained = train(module, train_data, val_data, work.config, watch, state, rank)
     results = _finish(work, keeper, trained, rank)
     rank.wait()

@@ -38,14 +38,16 @@ def resolve_view(model: str, data: DataConfig, stored: StoredFrames) -> View:
     A crop alone also sets the side: nobody who asks for 64 pixels wants a window of 64 on a picture of 182.
 
     Raises:
-        ConfigError: the model is unknown, or the crop does not fit into the picture.
+        ConfigError: the model is unknown or does not take such a view, or the crop does not fit into the picture.
     """
-    own = require(model).defaults
+    spec = require(model)
+    own = spec.defaults
     num_frames = data.num_frames or own.num_frames
     crop_size = data.crop_size or min(own.crop_size, data.side_size or own.crop_size)
     side_size = data.side_size or (own.side_size if data.crop_size is None else data.crop_size)
     if crop_size > side_size:
         raise ConfigError(f"setting 'data.crop_size' is {crop_size}: larger than data.side_size, which is {side_size}")
+    spec.check_input(num_frames, crop_size)
     return View(
         num_frames=num_frames,
         sampling_rate=data.sampling_rate or resolve_rate(_typical_count(stored), num_frames, own.sampling_rate),

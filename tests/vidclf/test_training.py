@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.vidclf.conftest import TinyDataset, build_dataset
-from vidclf.config import OptimConfig, TrainConfig
+from vidclf.config import DataConfig, OptimConfig, TrainConfig
 from vidclf.data.dataset import ClipDataset
 from vidclf.data.view import StoredFrames, View
 from vidclf.errors import ConfigError, VidclfError
@@ -60,7 +60,7 @@ def config(**optim: Any) -> TrainConfig:
 def datasets(tiny: TinyDataset) -> tuple[ClipDataset, ClipDataset]:
     shared = (tiny.manifest, tiny.store, tiny.classes)
     return (
-        ClipDataset(*shared, "train", VIEW, train=True, horizontal_flip=0.5),
+        ClipDataset(*shared, "train", VIEW, train=True, data=DataConfig()),
         ClipDataset(*shared, "val", VIEW, train=False, num_views=2),
     )
 

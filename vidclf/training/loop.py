@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from vidclf.config import TrainConfig
 from vidclf.data.dataset import ClipDataset, collate
+from vidclf.data.quarantine import Quarantine
 from vidclf.data.transforms import normalise
 from vidclf.data.view import View
 from vidclf.errors import ConfigError, VidclfError
@@ -104,7 +105,7 @@ def train(
     optimizer = build_optimizer(module, config.optim)
     schedule = build_schedule(optimizer, config.optim, plan.total_steps)
     first = restore(resume, module, optimizer, schedule, plan) if resume else 0
-    worker = _Worker(torch.device(device), rank, world_size, loader_workers)
+    worker = _Worker(torch.device(device), rank, world_size, loader_workers, config.data.max_unreadable_share)
     report = None
     for epoch in range(first, plan.epochs):
         started = time.perf_counter()
@@ -170,15 +171,23 @@ class _Worker:
     rank: int
     world_size: int
     loader_workers: int
+    max_unreadable_share: float
 
-    def load(self, data: ClipDataset, batches: list[list[int]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(videos uint8, label ids), on the device, batch after batch."""
+    def load(self, data: ClipDataset, batches: list[list[int]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(videos uint8, label ids, weights), on the device, batch after batch."""
+        quarantine = Quarantine(len(data), self.max_unreadable_share)
         pinned = self.device.type == "cuda"
         loader = DataLoader(
             data, batch_sampler=batches, collate_fn=collate, num_workers=self.loader_workers, pin_memory=pinned
         )
-        for videos, label_ids, _ in loader:
-            yield videos.to(self.device, non_blocking=pinned), label_ids.to(self.device, non_blocking=pinned)
+        for batch in loader:
+            quarantine.add(batch.failures)
+            readable = batch.weights > 0
+            if not readable.any():
+                readable[:] = True  # all ranks take the step: it weighs nothing
+            tensors = (batch.videos[readable], batch.label_ids[readable], batch.weights[readable])
+            videos, label_ids, weights = (tensor.to(self.device, non_blocking=pinned) for tensor in tensors)
+            yield videos, label_ids, weights
 
     def total(self, sums: Tensor) -> list[float]:
         """The sums over all ranks."""
@@ -213,10 +222,11 @@ def _fit(
     started = waiting_since = time.perf_counter()
     waited = learning_rate = 0.0
     batches = plan.batches(epoch)
-    for step, (videos, label_ids) in enumerate(worker.load(data, batches), start=1):  # videos: uint8 (B, C, T, H, W)
+    for step, (videos, label_ids, weights) in enumerate(worker.load(data, batches), start=1):  # uint8 (B, C, T, H, W)
         waited += time.perf_counter() - waiting_since
         logits: Tensor = model(normalise(videos, data.view))
-        loss = cross_entropy(logits, label_ids, label_smoothing=config.optim.label_smoothing)
+        losses = cross_entropy(logits, label_ids, label_smoothing=config.optim.label_smoothing, reduction="none")
+        loss = (losses * weights).sum() / weights.sum().clamp_min(1)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if config.optim.grad_clip is not None:
@@ -224,9 +234,7 @@ def _fit(
         optimizer.step()
         learning_rate = optimizer.param_groups[0]["lr"]
         schedule.step()
-        sums += torch.stack(
-            [loss.detach() * len(videos), _right(logits, label_ids), torch.tensor(len(videos)).to(sums)]
-        )
+        sums += torch.stack([(losses.detach() * weights).sum(), _right(logits, label_ids, weights), weights.sum()])
         text = f"epoch {epoch + 1} of {plan.epochs}, step {step} of {len(batches)}"
         on_step(epoch * len(batches) + step, plan.total_steps, text)
         waiting_since = time.perf_counter()
@@ -246,17 +254,17 @@ def _validate(module: nn.Module, data: ClipDataset, config: TrainConfig, worker:
     mine = list(range(worker.rank, len(data), worker.world_size))
     size = max(1, config.optim.batch_size // worker.world_size)
     batches = [mine[start : start + size] for start in range(0, len(mine), size)]
-    for videos, label_ids in worker.load(data, batches[:1] if config.fast_dev_run else batches):
+    for videos, label_ids, weights in worker.load(data, batches[:1] if config.fast_dev_run else batches):
         views = view_probabilities(module, videos, data.view)  # (B, V, num_classes)
         log_probabilities = views.mean(dim=1).clamp_min(torch.finfo(views.dtype).tiny).log()
-        loss = cross_entropy(log_probabilities, label_ids, reduction="sum")
-        sums += torch.stack([loss, _right(log_probabilities, label_ids), torch.tensor(len(videos)).to(sums)])
+        loss = (cross_entropy(log_probabilities, label_ids, reduction="none") * weights).sum()
+        sums += torch.stack([loss, _right(log_probabilities, label_ids, weights), weights.sum()])
     loss_sum, right, n = worker.total(sums)
     return _Result(loss_sum / n, right / n, int(n))
 
 
-def _right(logits: Tensor, label_ids: Tensor) -> Tensor:
-    return (logits.argmax(dim=1) == label_ids).sum().float()
+def _right(logits: Tensor, label_ids: Tensor, weights: Tensor) -> Tensor:
+    return ((logits.argmax(dim=1) == label_ids) * weights).sum()
 
 
 def _state(module: nn.Module, optimizer: AdamW, schedule: OneCycleLR, epoch: int, plan: EpochPlan) -> TrainState:

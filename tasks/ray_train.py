@@ -72,7 +72,7 @@ def train_worker(given: dict[str, Any]) -> None:
     """One worker's part of a training, from the last state on the store. The first one tracks it and writes the model."""
     from vidclf import tracking
     from vidclf.training.reports import EpochReport
-    from vidclf.training.run import ignore_seen, run_training
+    from vidclf.training.run import run_training
 
     work: TrainingWork = given["work"]
     report: Reporter = given["report"]
@@ -83,8 +83,6 @@ def train_worker(given: dict[str, Any]) -> None:
     def on_epoch(epoch: EpochReport, numbers: dict[str, float]) -> None:
         nonlocal said
         said = f", val {epoch.val_top1:.0%}"
-        if run is not None:
-            run.log_epoch(numbers, epoch.epoch)
         ray.train.report(numbers)
 
     def on_step(done: int, total: int, text: str) -> None:
@@ -92,7 +90,7 @@ def train_worker(given: dict[str, Any]) -> None:
             report(f"train {work.config.model}", done, total, text + said)
 
     with run.system_metrics() if run is not None else contextlib.nullcontext():
-        run_training(work, rank, on_epoch, on_step, run.log_seen if run is not None else ignore_seen)
+        run_training(work, rank, on_epoch, on_step, run)
 
 
 def _rank() -> Any:
@@ -103,9 +101,10 @@ def _rank() -> Any:
 
     context = ray.train.get_context()
     device = ray.train.torch.get_device()
+    cpus = max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
     if device.type == "cpu":
-        torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
-    return Rank(device, context.get_world_rank(), context.get_world_size())
+        torch.set_num_threads(cpus)
+    return Rank(device, context.get_world_rank(), context.get_world_size(), cpus)
 
 
 def _storage(work: TrainingWork) -> dict[str, Any]:

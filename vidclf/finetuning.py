@@ -26,7 +26,7 @@ from vidclf.training.checks import check
 from vidclf.training.claim import claimed, is_finished
 from vidclf.training.rank import Rank
 from vidclf.training.reports import EpochReport
-from vidclf.training.run import OnEpoch, OnSeen, ignore_epoch, ignore_seen, run_training
+from vidclf.training.run import Tracker, run_training
 from vidclf.training.work import TrainingWork, settle
 
 USUAL_BATCH = 8
@@ -107,24 +107,21 @@ def _fit(work: TrainingWork, rank: Rank, told: Told, tracked: bool) -> None:
         if is_finished(work):
             told(f"{work.name} is finished already, nothing is done again: {work.model_uri}")
             return
-        with (
-            _tracked(work) if tracked else contextlib.nullcontext((ignore_epoch, ignore_seen)) as (log_epoch, log_seen)
-        ):
 
-            def on_epoch(report: EpochReport, numbers: dict[str, float]) -> None:
-                told(
-                    f"epoch {report.epoch} of {report.epochs}: loss {report.train_loss:.3f}, validation loss"
-                    f" {report.val_loss:.3f}, accuracy {report.val_top1:.1%}, {report.clips_per_second:.1f} clips a second"
-                )
-                log_epoch(report, numbers)
+        def on_epoch(report: EpochReport, numbers: dict[str, float]) -> None:
+            told(
+                f"epoch {report.epoch} of {report.epochs}: loss {report.train_loss:.3f}, validation loss"
+                f" {report.val_loss:.3f}, accuracy {report.val_top1:.1%}, {report.clips_per_second:.1f} clips a second"
+            )
 
-            run_training(work, rank, on_epoch, on_seen=log_seen)
+        with _tracked(work) if tracked else contextlib.nullcontext() as tracker:
+            run_training(work, rank, on_epoch, tracker=tracker)
         lease.check()
         told(f"checkpoint: {work.model_uri}")
 
 
 @contextlib.contextmanager
-def _tracked(work: TrainingWork) -> Iterator[tuple[OnEpoch, OnSeen]]:
+def _tracked(work: TrainingWork) -> Iterator[Tracker]:
     """Log to MLflow for the length of a ``with`` block, and the model at its end."""
     from vidclf import tracking
 
@@ -134,7 +131,7 @@ def _tracked(work: TrainingWork) -> Iterator[tuple[OnEpoch, OnSeen]]:
     run = tracking.TrainingRun(run_id)
     try:
         with run.system_metrics():
-            yield lambda report, numbers: run.log_epoch(numbers, report.epoch), run.log_seen
+            yield run
         tracking.log_model(run_id, Store(work.model_uri))
     except BaseException:
         tracking.finish(run_id, "FAILED")

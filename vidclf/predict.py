@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from vidclf.data.dataset import views_of
 from vidclf.data.sampling import view_windows
+from vidclf.data.view import View
 from vidclf.errors import ConfigError
 from vidclf.evaluation.scoring import view_probabilities
-from vidclf.media.frames import read_frames
+from vidclf.media.frames import read_chosen_frames, read_frames
 from vidclf.models import checkpoint
 from vidclf.models.checkpoint import ModelCard
 
@@ -76,14 +78,27 @@ class Classifier:
         if not path.is_file():
             raise ConfigError(f"{path} is not a file")
         view = self.card.view
-        frames, _ = read_frames(path, **view.stored.model_dump())  # as they were stored
-        windows = view_windows(len(frames), view.num_frames, view.sampling_rate, num_views)
-        chosen = torch.from_numpy(frames[windows.flatten()]).permute(0, 3, 1, 2)  # uint8 (V·T, C, H, W)
+        chosen = torch.from_numpy(_frames(path, view, num_views)).permute(0, 3, 1, 2)  # uint8 (V·T, C, H, W)
         videos = views_of(chosen, view, num_views).unsqueeze(0).to(self.device)  # (1, V, C, T, H, W)
         mean = view_probabilities(self._model, videos, view)[0].mean(dim=0)
         best = mean.topk(min(top_k, len(self.card.classes)))
         labels = [self.card.classes[label_id] for label_id in best.indices.tolist()]
         return Prediction(str(path), tuple(zip(labels, best.values.tolist(), strict=True)))
+
+
+def _frames(path: Path, view: View, num_views: int) -> np.ndarray:
+    """The frames of all views, as the training's reader would find them: uint8 (V·T, H, W, C)."""
+
+    def choose(num_stored: int) -> list[int]:
+        windows = view_windows(num_stored, view.num_frames, view.sampling_rate, num_views, view.sampling)
+        return [int(index) for index in windows.flatten()]
+
+    stored = view.stored
+    if view.reader == "clips":
+        assert stored.side_size is not None  # a profile has one
+        return read_chosen_frames(path, choose, fps=stored.fps, side_size=stored.side_size)
+    frames, _ = read_frames(path, **stored.model_dump())
+    return frames[choose(len(frames))]
 
 
 def load(path_or_uri: str | os.PathLike[str], device: torch.device | str | None = None) -> Classifier:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from tests.vidclf.conftest import TinyDataset
 from vidclf.clips import MANIFEST
+from vidclf.config import DataConfig
+from vidclf.data.batch import Failure
 from vidclf.data.dataset import ClipDataset, collate
 from vidclf.data.frames import FrameReader
+from vidclf.data.jpeg import with_opencv, with_pillow
+from vidclf.data.quarantine import Quarantine
 from vidclf.data.view import View
-from vidclf.errors import ConfigError, StorageError
+from vidclf.errors import ConfigError, VidclfError
+from vidclf.storage import Store
 
 Make = Callable[..., TinyDataset]
 MakeView = Callable[..., View]
@@ -67,10 +75,10 @@ def test_a_sample_depends_on_seed_epoch_and_index_only(make_dataset: Make, make_
 
 def test_loader_processes_give_what_this_process_gives(make_dataset: Make, make_view: MakeView) -> None:
     tiny = make_dataset({"train": 3}, num_frames=12)
-    data = ClipDataset(tiny.manifest, tiny.store, tiny.classes, "train", make_view(), train=True, horizontal_flip=0.5)
+    data = ClipDataset(tiny.manifest, tiny.store, tiny.classes, "train", make_view(), train=True, data=DataConfig())
     here = [data[index]["video"] for index in range(len(data))]  # leaves files open that the processes inherit
     loader = DataLoader(data, batch_size=2, num_workers=2, collate_fn=collate)
-    there = torch.cat([videos for videos, _, _ in loader])
+    there = torch.cat([batch.videos for batch in loader])
     assert torch.equal(torch.stack(here), there)
 
 
@@ -140,19 +148,115 @@ def test_what_is_missing_is_counted(make_dataset: Make, make_view: MakeView) -> 
     assert described["not_ok"] == {"failed": 3}
 
 
-def test_a_row_that_holds_another_clip_is_refused(make_dataset: Make, make_view: MakeView) -> None:
+def test_a_row_that_holds_another_clip_is_not_taken_for_it(make_dataset: Make, make_view: MakeView) -> None:
     tiny = make_dataset({"val": 1})
     rows = tiny.manifest.to_pylist()
     rows[0]["frames_row"] = 1
     manifest = pa.Table.from_pylist(rows, schema=MANIFEST)
-    data = ClipDataset(manifest, tiny.store, tiny.classes, "val", make_view(), train=False)
-    with pytest.raises(StorageError, match="is val-light-0 variant 0, the manifest says val-dark-0"):
-        data[0]
+    sample = ClipDataset(manifest, tiny.store, tiny.classes, "val", make_view(), train=False)[0]
+    assert sample["weight"] == 0
+    assert sample["failure"] is not None
+    assert "is val-light-0 variant 0, the manifest says val-dark-0" in sample["failure"].reason
+
+
+def damage(tiny: TinyDataset, clip_id: str) -> None:
+    """Cut the JPEGs of a clip short."""
+    table = tiny.store.read_table("frames/a.parquet")
+    rows = table.to_pylist()
+    for row in rows:
+        if row["clip_id"] == clip_id:
+            row["frames"] = [frame[: len(frame) // 2] for frame in row["frames"]]
+    tiny.store.write_table(
+        "frames/a.parquet", pa.Table.from_pylist(rows, schema=table.schema), row_group_size=1, compression="none"
+    )
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_a_damaged_clip_weighs_nothing_and_its_neighbours_are_as_before(
+    make_dataset: Make, make_view: MakeView, train: bool
+) -> None:
+    tiny = make_dataset({"train": 2})
+    arguments = (tiny.manifest, tiny.store, tiny.classes, "train", make_view())
+    before = collate([ClipDataset(*arguments, train=train)[i] for i in range(4)])
+    assert before.weights.tolist() == [1, 1, 1, 1]
+    assert before.failures == []
+    damage(tiny, "train-light-0")
+    data = ClipDataset(*arguments, train=train)
+    batch = next(iter(DataLoader(data, batch_size=4, collate_fn=collate, num_workers=1)))
+    assert batch.weights.tolist() == [1, 0, 1, 1]
+    assert batch.weights.dtype == torch.float32
+    assert batch.indices == [0, 1, 2, 3]
+    assert torch.equal(batch.label_ids, before.label_ids)
+    assert torch.equal(batch.videos[[0, 2, 3]], before.videos[[0, 2, 3]])
+    assert not batch.videos[1].any()
+    (failure,) = batch.failures
+    assert failure.clip_id == "train-light-0"
+    assert "of train-light-0 cannot be decoded: it is no whole JPEG" in failure.reason
+
+
+def test_both_jpeg_decoders_give_the_same_bytes_and_refuse_what_is_cut_short(make_dataset: Make) -> None:
+    rng = np.random.default_rng(0)
+    for subsampling, quality, size in [(0, 95, (64, 48)), (2, 75, (77, 101)), (2, 90, (17, 16))]:
+        file = io.BytesIO()
+        picture = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        picture.save(file, "JPEG", quality=quality, subsampling=subsampling)
+        jpeg = pa.py_buffer(file.getvalue())
+        assert np.array_equal(with_opencv(jpeg), with_pillow(jpeg))
+        for decode in (with_opencv, with_pillow):
+            for broken in (jpeg.slice(0, jpeg.size // 2), jpeg.slice(0, 0)):
+                with pytest.raises(ValueError, match=r"."):
+                    decode(broken)
 
 
 def test_missing_frames_are_named(make_dataset: Make, make_view: MakeView) -> None:
     tiny = make_dataset({"val": 1})
     tiny.store.delete("frames/a.parquet")
-    data = ClipDataset(tiny.manifest, tiny.store, tiny.classes, "val", make_view(), train=False)
-    with pytest.raises(StorageError, match=r"frames/a\.parquet"):
-        data[0]
+    failure = ClipDataset(tiny.manifest, tiny.store, tiny.classes, "val", make_view(), train=False)[0]["failure"]
+    assert failure is not None
+    assert failure.clip_id == "val-dark-0"
+    assert "frames/a.parquet" in failure.reason
+
+
+def test_an_unreadable_variant_is_named_as_one(make_dataset: Make, make_view: MakeView) -> None:
+    tiny = make_dataset({"train": 1}, variants=1)
+    tiny.store.delete("frames/v.parquet")
+    data = ClipDataset(tiny.manifest, tiny.store, tiny.classes, "train", make_view(), train=True)
+    failures = collate([data[i] for i in range(len(data))]).failures
+    assert [failure.clip_id for failure in failures] == ["train-dark-0 variant 1", "train-light-0 variant 1"]
+
+
+def test_the_budget_of_unreadable_clips_counts_each_once_and_says_the_first_reason() -> None:
+    quarantine = Quarantine(num_clips=100, max_share=0.02)
+    assert quarantine.add([Failure("a", "no such file")]) == [Failure("a", "no such file")]
+    assert quarantine.add([Failure("a", "no such file"), Failure("b", "damaged")]) == [Failure("b", "damaged")]
+    assert quarantine.reasons == {"a": "no such file", "b": "damaged"}
+    with pytest.raises(VidclfError, match=r"3 of 100 clips cannot be read.*is 0\.02; the first is a: no such file"):
+        quarantine.add([Failure("c", "damaged")])
+
+
+def test_without_a_budget_the_first_unreadable_clip_is_one_too_many() -> None:
+    with pytest.raises(VidclfError, match=r"1 of 9 clips cannot be read"):
+        Quarantine(9, 0.0).add([Failure("a", "gone")])
+
+
+@pytest.mark.parametrize("loader_workers", [0, 2])
+def test_a_clip_in_a_bucket_is_one_ranged_read_also_in_loader_processes(
+    make_dataset: Make, make_view: MakeView, bucket: str, caplog: pytest.LogCaptureFixture, loader_workers: int
+) -> None:
+    local = make_dataset({"val": 2})
+    remote = Store(bucket)
+    remote.write_bytes("frames/a.parquet", local.store.read_bytes("frames/a.parquet"))
+    arguments = (local.classes, "val", make_view())
+    data = ClipDataset(local.manifest, remote, *arguments, train=False)
+    here = ClipDataset(local.manifest, local.store, *arguments, train=False)
+    assert torch.equal(data[0]["video"], here[0]["video"])  # reads the footer, and leaves connections open
+    if loader_workers == 0:
+        caplog.set_level("INFO", "werkzeug")
+        caplog.clear()
+        data[1]
+        requests = [message for message in caplog.messages if "frames/a.parquet" in message]
+        assert [("GET" in message, '" 206' in message) for message in requests] == [(True, True)]  # partial content
+    loader = DataLoader(data, batch_size=2, num_workers=loader_workers, collate_fn=collate)
+    there = list(loader)
+    assert [failure for batch in there for failure in batch.failures] == []
+    assert torch.equal(torch.cat([batch.videos for batch in there]), torch.stack([here[i]["video"] for i in range(4)]))

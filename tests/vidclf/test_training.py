@@ -168,9 +168,10 @@ def test_a_state_is_a_copy_that_later_steps_do_not_change(make_dataset: Make, tm
 
 def test_a_training_starts_from_its_seed() -> None:
     settings = TrainConfig(dataset="d", model="frame_cnn", seed=3)
+    view = VIEW.model_copy(update={"side_size": 32, "crop_size": 32})
     torch.rand(5)
-    first, second = (initial_model(settings, 2, VIEW).state_dict() for _ in range(2))
-    other = initial_model(settings.model_copy(update={"seed": 4}), 2, VIEW).state_dict()
+    first, second = (initial_model(settings, 2, view).state_dict() for _ in range(2))
+    other = initial_model(settings.model_copy(update={"seed": 4}), 2, view).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 

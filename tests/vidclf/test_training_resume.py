@@ -129,11 +129,13 @@ def test_all_generators_are_put_back() -> None:
     assert [draw(), draw()] == expected
 
 
+SETTINGS = dict(epochs=3, batch_size=2, ema_decay=0.9, top={"checkpoint_steps": 2})
 SCRIPT = """
 import sys
 from pathlib import Path
 import torch
 from tests.vidclf.conftest import TinyDataset, CLASSES
+from tests.vidclf.test_training_resume import SETTINGS
 from tests.vidclf.tiny_training import config, datasets, tiny_model
 from vidclf.clips import MANIFEST
 from vidclf.storage import Store
@@ -143,7 +145,6 @@ from vidclf.training.state import States
 torch.set_num_threads(1)
 folder, stop_at = Path(sys.argv[1]), int(sys.argv[2])
 manifest = Store(folder).read_table("manifest.parquet").cast(MANIFEST)
-tiny = TinyDataset(Store(folder / "dataset"), manifest, CLASSES)
 states = States(Store(folder), "states")
 
 def on_step(done, total, text):
@@ -151,11 +152,11 @@ def on_step(done, total, text):
     if done == stop_at:
         sys.stdin.read()  # until killed
 
-settings = config(epochs=3, batch_size=2, ema_decay=0.9, top={"checkpoint_steps": 2})
 model = tiny_model()
 resume = states.latest()
 print("resumed at", resume["epoch"], resume["step"]) if resume else print("new")
-train(model, *datasets(tiny), settings, Watch(on_step=on_step, on_state=states.save), resume)
+data = datasets(TinyDataset(Store(folder / "dataset"), manifest, CLASSES))
+train(model, *data, config(**SETTINGS), Watch(on_step=on_step, on_state=states.save), resume)
 torch.save(model.state_dict(), folder / "weights.pt")
 """
 
@@ -172,28 +173,25 @@ def run_script(folder: Path, stop_at: int = -1) -> subprocess.Popen[str]:
 
 
 def test_a_training_killed_in_mid_epoch_and_started_again_ends_with_the_same_weights(tmp_path: Path) -> None:
-    for name in ("killed", "undisturbed"):
-        tiny = build_dataset(tmp_path / name, {"train": 4, "val": 1}, variants=1)
-        Store(tmp_path / name).write_table("manifest.parquet", tiny.manifest)
-    undisturbed = run_script(tmp_path / "undisturbed")
-    killed = run_script(tmp_path / "killed", stop_at=13)  # the fifth of eight steps in the second epoch
+    tiny = build_dataset(tmp_path, {"train": 4, "val": 1}, variants=1)
+    Store(tmp_path).write_table("manifest.parquet", tiny.manifest)
+    killed = run_script(tmp_path, stop_at=13)  # the fifth of eight steps in the second epoch
     assert killed.stdout is not None
-    last = ""
-    for line in killed.stdout:
-        last = line.strip()
-        if last == "epoch 2 of 3, step 5 of 8":
-            break
-    assert last == "epoch 2 of 3, step 5 of 8"
+    said = iter(killed.stdout)
+    while (line := next(said).strip()) != "epoch 2 of 3, step 5 of 8":
+        assert line
     killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
-    killed.stdout.close()
-    assert killed.stdin is not None
-    killed.stdin.close()
-    again = run_script(tmp_path / "killed")
-    said, _ = again.communicate()
-    assert said.splitlines()[:2] == ["resumed at 1 4", "epoch 2 of 3, step 5 of 8"]
-    undisturbed.communicate()
-    assert (again.returncode, undisturbed.returncode) == (0, 0)
-    first, second = (torch.load(tmp_path / name / "weights.pt") for name in ("undisturbed", "killed"))
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    again = run_script(tmp_path)
+    lines, _ = again.communicate()
+    assert lines.splitlines()[:2] == ["resumed at 1 4", "epoch 2 of 3, step 5 of 8"]
+    assert again.returncode == 0
+    undisturbed = tiny_model()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train(undisturbed, *datasets(tiny), config(**SETTINGS))
+    torch.set_num_threads(threads)
+    ended = torch.load(tmp_path / "weights.pt")
+    for name, tensor in undisturbed.state_dict().items():
+        assert torch.equal(tensor, ended[name]), name

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from vidclf.data.transforms import CENTRE, Draw, draw, normalise, picture
+from vidclf.config import DataConfig
+from vidclf.data.transforms import CENTRE, Draw, Randomness, normalise, picture
 from vidclf.data.view import View
 
 
@@ -17,22 +19,24 @@ def noise(frames: int, height: int, width: int) -> torch.Tensor:
     return torch.randint(0, 256, (frames, 3, height, width), dtype=torch.uint8, generator=generator)
 
 
-class NoRandomness(np.random.Generator):
-    """A generator whose every number is in the middle."""
-
-    def __init__(self) -> None:
-        super().__init__(np.random.PCG64(0))
-
-    def random(self, size: int) -> np.ndarray:  # type: ignore[override]
-        return np.full(size, 0.5)
+#: Everything that a training draws, switched off.
+NOTHING = DataConfig(random_crop=False, horizontal_flip=0.0)
 
 
-def test_the_training_transform_without_randomness_is_the_inference_transform(make_view: Callable[..., View]) -> None:
+@pytest.mark.parametrize("size", [(60, 90), (32, 32), (40, 53), (200, 131)])
+def test_the_training_transform_without_randomness_is_the_inference_transform(
+    make_view: Callable[..., View], size: tuple[int, int]
+) -> None:
     view = make_view(side_size=40, crop_size=32)
-    drawn = draw(NoRandomness(), horizontal_flip=0.5)
-    frames = noise(3, 60, 90)
+    drawn = Randomness(NOTHING, view).draw(np.random.default_rng(0))
+    frames = noise(3, *size)
     assert drawn == CENTRE
     assert torch.equal(picture(frames, view, drawn), picture(frames, view))
+
+
+def test_a_picture_does_not_depend_on_how_its_bytes_lie_in_memory(make_view: Callable[..., View]) -> None:
+    frames, view = noise(3, 60, 90), make_view(side_size=40, crop_size=32)
+    assert torch.equal(picture(frames, view), picture(frames.contiguous(memory_format=torch.channels_last), view))
 
 
 @pytest.mark.parametrize("size", [(32, 32), (20, 31), (100, 64), (64, 100), (33, 257)])
@@ -59,11 +63,76 @@ def test_a_flip_mirrors_left_and_right(make_view: Callable[..., View]) -> None:
     assert torch.equal(picture(frames, make_view(), Draw(0.5, 0.5, True)), picture(frames, make_view()).flip(-1))
 
 
-def test_flips_happen_as_often_as_asked_for() -> None:
+def test_flips_happen_as_often_as_asked_for(make_view: Callable[..., View]) -> None:
     rng = np.random.default_rng(0)
-    assert not any(draw(rng, 0.0).flip for _ in range(200))
-    assert all(draw(rng, 1.0).flip for _ in range(200))
-    assert 60 < sum(draw(rng, 0.5).flip for _ in range(200)) < 140
+
+    def flips(probability: float) -> int:
+        randomness = Randomness(DataConfig(horizontal_flip=probability), make_view())
+        return sum(randomness.draw(rng).flip for _ in range(200))
+
+    assert flips(0.0) == 0
+    assert flips(1.0) == 200
+    assert 60 < flips(0.5) < 140
+
+
+#: Each thing that can be drawn, so strong that it shows.
+OPTIONS = [
+    dict(random_crop=True),
+    dict(short_side_jitter=(40, 80)),
+    dict(random_resized_crop=(0.1, 0.5)),
+    dict(horizontal_flip=1.0),
+    dict(rand_augment=2, rand_augment_magnitude=20),
+    dict(color_jitter=0.9),
+    dict(random_erase=1.0),
+]
+
+
+def with_only(options: dict[str, Any]) -> DataConfig:
+    fixed = {} if {"short_side_jitter", "random_resized_crop"} & set(options) else {"random_crop": False}
+    return DataConfig(**({"horizontal_flip": 0.0} | fixed | options))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: next(iter(options)))
+def test_each_option_is_one_draw_for_all_frames_and_depends_on_its_generator_alone(
+    make_view: Callable[..., View], options: dict[str, Any]
+) -> None:
+    view = make_view(side_size=40, crop_size=32)
+    frames = noise(1, 60, 90).expand(5, -1, -1, -1)
+
+    def drawn(seed: int) -> torch.Tensor:
+        return picture(frames, view, Randomness(with_only(options), view).draw(np.random.default_rng(seed)))
+
+    results = []
+    for seed in range(12):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        results.append(drawn(seed))
+        assert torch.equal(torch.get_rng_state(), state)  # dropout does not notice
+        torch.manual_seed(99)
+        assert torch.equal(drawn(seed), results[-1])
+    for result in results:
+        assert result.shape == (3, 5, 32, 32)
+        assert result.dtype == torch.uint8
+        assert all(torch.equal(result[:, 0], result[:, t]) for t in range(5))
+    assert any(not torch.equal(result, picture(frames, view)) for result in results)
+    if "horizontal_flip" not in options:
+        assert len({result.numpy().tobytes() for result in results}) > 6
+
+
+def test_what_is_erased_is_the_mean_colour_and_so_nothing_after_normalising(make_view: Callable[..., View]) -> None:
+    view = make_view(mean=(0.2, 0.4, 0.6))
+    frames = torch.full((2, 3, 32, 32), 255, dtype=torch.uint8)
+    drawn = Randomness(with_only(dict(random_erase=1.0)), view).draw(np.random.default_rng(0))
+    erased = picture(frames, view, drawn)
+    covered = erased[0] < 255
+    assert 0.01 < covered.float().mean() < 0.4
+    assert normalise(erased[None], view)[0][:, covered].abs().max() < 0.01
+
+
+def test_a_short_side_between_bounds_shows_more_or_less_of_the_picture(make_view: Callable[..., View]) -> None:
+    randomness = Randomness(with_only(dict(short_side_jitter=(40, 44))), make_view())
+    rng = np.random.default_rng(0)
+    assert {randomness.draw(rng).side_size for _ in range(100)} == {40, 41, 42, 43, 44}
 
 
 def test_normalising_is_per_channel(make_view: Callable[..., View]) -> None:

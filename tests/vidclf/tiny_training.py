@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.vidclf.conftest import TinyDataset
-from vidclf.config import OptimConfig, TrainConfig
+from vidclf.config import DataConfig, OptimConfig, TrainConfig
 from vidclf.data.dataset import ClipDataset
 from vidclf.data.view import StoredFrames, View
 from vidclf.models.blocks import declare
@@ -62,7 +62,7 @@ def config(**optim: Any) -> TrainConfig:
 def datasets(tiny: TinyDataset) -> tuple[ClipDataset, ClipDataset]:
     shared = (tiny.manifest, tiny.store, tiny.classes)
     return (
-        ClipDataset(*shared, "train", VIEW, train=True, horizontal_flip=0.5),
+        ClipDataset(*shared, "train", VIEW, train=True, data=DataConfig()),
         ClipDataset(*shared, "val", VIEW, train=False, num_views=2),
     )
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,31 +12,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vidclf.data.frames import FrameReader, StoredClip
+from vidclf.config import DataConfig
+from vidclf.config.training import ReaderName
+from vidclf.data.batch import Batch, Failure, Sample, collate
+from vidclf.data.clips import ClipReader
+from vidclf.data.frames import FrameReader
+from vidclf.data.readers import Entry, Frames, Reader
 from vidclf.data.sampling import train_window, view_windows
-from vidclf.data.transforms import draw, picture
+from vidclf.data.transforms import Randomness, picture
 from vidclf.data.view import View
-from vidclf.errors import ConfigError, StorageError
+from vidclf.errors import ClipError, ConfigError, StorageError
 from vidclf.storage import Store
 
+__all__ = ["Batch", "ClipDataset", "Entry", "Failure", "Sample", "all_views", "collate", "views_of"]
 
-class Sample(TypedDict):
-    """What one index gives."""
+READERS: dict[ReaderName, type[FrameReader] | type[ClipReader]] = {"frames": FrameReader, "clips": ClipReader}
 
-    video: Tensor  # uint8: training (C, T, H, W), evaluation (V, C, T, H, W)
-    label_id: int
-    index: int
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One stored clip or variant."""
-
-    clip_id: str
-    label_id: int
-    variant: int
-    path: str
-    row: int
+#: A random view, and nothing else.
+PLAIN = DataConfig(horizontal_flip=0.0)
 
 
 class ClipDataset(Dataset[Sample]):
@@ -47,17 +39,19 @@ class ClipDataset(Dataset[Sample]):
     epoch and index only, so neither the order of reading nor the number of loader processes changes it.
     For evaluation, a sample is all ``num_views`` views of an unaltered clip, without randomness.
 
+    A clip that cannot be read is a sample of weight 0 with the reason, never another clip: see ``Quarantine``.
+
     Args:
         manifest: ``vidclf.clips.MANIFEST``; its paths are relative to ``store``.
         store: the dataset's part of the store.
         classes: the class list that label ids count in; labels are matched by name, so an older or a longer list of
             the same dataset fits too.
         split: the split to read.
-        view: what the model gets to see.
+        view: what the model gets to see, and which reader reads it. The reader "clips" has no variants.
         train: random views with variants, or fixed ones without.
         seed: of the random views.
         num_views: views per video in evaluation, spread evenly.
-        horizontal_flip: probability of mirroring a training clip.
+        data: how training clips are drawn: see ``Randomness``.
 
     Raises:
         ConfigError: the split has no ok clip, has a label outside ``classes``, or a training has one class only.
@@ -74,13 +68,14 @@ class ClipDataset(Dataset[Sample]):
         train: bool,
         seed: int = 0,
         num_views: int = 1,
-        horizontal_flip: float = 0.0,
+        data: DataConfig = PLAIN,
     ):
         self.view, self.classes, self.split, self.train = view, list(classes), split, train
-        self.seed, self.epoch, self.num_views, self.horizontal_flip = seed, 0, num_views, horizontal_flip
-        self._reader = FrameReader(store)
+        self.seed, self.epoch, self.num_views = seed, 0, num_views
+        self._reader: Reader = READERS[view.reader](store)
+        self._randomness = Randomness(data, view)
         self._statuses = _statuses(manifest, split)
-        self.entries = _entries(manifest, self.classes, split, with_variants=train)
+        self.entries = _entries(manifest, self.classes, split, view.reader, with_variants=train)
         if train and len({entry.label_id for entry in self.entries}) < 2:
             only = self.classes[self.entries[0].label_id]
             raise ConfigError(f"split {split!r} has clips of one class only, {only!r}: there is nothing to learn")
@@ -92,21 +87,22 @@ class ClipDataset(Dataset[Sample]):
         """Another epoch, other random views. To be called before a loader is made."""
         self.epoch = epoch
 
-    def __getitem__(self, index: int) -> Sample:
-        """Read, sample and transform one clip.
+    @property
+    def label_ids(self) -> list[int]:
+        """Of every index, for ``vidclf.data.balance``."""
+        return [entry.label_id for entry in self.entries]
 
-        Raises:
-            StorageError: its frames cannot be read, or are another clip's.
-        """
+    def __getitem__(self, index: int) -> Sample:
+        """Read, sample and transform one clip."""
         entry = self.entries[index]
-        clip = self._reader.read(entry.path, entry.row)
-        if (clip.clip_id, clip.variant) != (entry.clip_id, entry.variant):
-            raise StorageError(
-                f"row group {entry.row} of {entry.path} is {clip.clip_id} variant {clip.variant},"
-                f" the manifest says {entry.clip_id} variant {entry.variant}"
-            )
-        video = self._random_view(clip, index) if self.train else all_views(clip, self.view, self.num_views)
-        return {"video": video, "label_id": entry.label_id, "index": index}
+        failure = None
+        try:
+            with self._reader.open(entry) as frames:
+                video = self._random_view(frames, index) if self.train else all_views(frames, self.view, self.num_views)
+        except (StorageError, ClipError) as error:
+            video, failure = self._nothing(), Failure(_name(entry), str(error))
+        weight = 0.0 if failure else 1.0
+        return {"video": video, "label_id": entry.label_id, "index": index, "weight": weight, "failure": failure}
 
     def describe(self) -> dict[str, Any]:
         """Counts for a log: clips, variants, clips per class, and the rows of the split that are not ok."""
@@ -114,6 +110,7 @@ class ClipDataset(Dataset[Sample]):
         per_class = Counter(self.classes[entry.label_id] for entry in clips)
         return {
             "split": self.split,
+            "reader": self.view.reader,
             "clips": len(clips),
             "variants": len(self.entries) - len(clips),
             "views_per_clip": 1 if self.train else self.num_views,
@@ -121,17 +118,20 @@ class ClipDataset(Dataset[Sample]):
             "not_ok": {status: count for status, count in sorted(self._statuses.items()) if status != "ok"},
         }
 
-    def _random_view(self, clip: StoredClip, index: int) -> Tensor:
-        rng = np.random.default_rng((self.seed, self.epoch, index))
-        window = train_window(len(clip), self.view.num_frames, self.view.sampling_rate, rng)
-        return picture(clip.decode(window.tolist()), self.view, draw(rng, self.horizontal_flip))
+    def _random_view(self, frames: Frames, index: int) -> Tensor:
+        view, rng = self.view, np.random.default_rng((self.seed, self.epoch, index))
+        window = train_window(len(frames), view.num_frames, view.sampling_rate, rng, view.sampling)
+        return picture(frames.decode(window.tolist()), view, self._randomness.draw(rng))
+
+    def _nothing(self) -> Tensor:
+        shape = (3, self.view.num_frames, self.view.crop_size, self.view.crop_size)
+        return torch.zeros(shape if self.train else (self.num_views, *shape), dtype=torch.uint8)
 
 
-def all_views(clip: StoredClip, view: View, num_views: int) -> Tensor:
+def all_views(frames: Frames, view: View, num_views: int) -> Tensor:
     """The evaluation views of a clip: uint8 (V, C, T, H, W)."""
-    windows = view_windows(len(clip), view.num_frames, view.sampling_rate, num_views)
-    frames = clip.decode(windows.flatten().tolist())
-    return views_of(frames, view, num_views)
+    windows = view_windows(len(frames), view.num_frames, view.sampling_rate, num_views, view.sampling)
+    return views_of(frames.decode(windows.flatten().tolist()), view, num_views)
 
 
 def views_of(frames: Tensor, view: View, num_views: int) -> Tensor:
@@ -141,22 +141,22 @@ def views_of(frames: Tensor, view: View, num_views: int) -> Tensor:
     return pictures.reshape(shape).transpose(0, 1).contiguous()
 
 
-def collate(samples: list[Sample]) -> tuple[Tensor, Tensor, list[int]]:
-    """Samples → videos uint8 (B, …), label ids int64 (B,), indices."""
-    videos = torch.stack([sample["video"] for sample in samples])
-    label_ids = torch.tensor([sample["label_id"] for sample in samples])
-    return videos, label_ids, [sample["index"] for sample in samples]
-
-
 def _statuses(manifest: pa.Table, split: str) -> Counter[str]:
     rows = manifest.select(["split", "status"]).to_pylist()
     return Counter(row["status"] for row in rows if row["split"] == split)
 
 
-def _entries(manifest: pa.Table, classes: list[str], split: str, with_variants: bool) -> list[Entry]:
-    columns = ["clip_id", "label", "split", "status", "frames_path", "frames_row"]
+def _name(entry: Entry) -> str:
+    return f"{entry.clip_id} variant {entry.variant}" if entry.variant else entry.clip_id
+
+
+def _entries(
+    manifest: pa.Table, classes: list[str], split: str, reader: ReaderName, with_variants: bool
+) -> list[Entry]:
+    columns = ["clip_id", "label", "split", "status", "clip_path", "frames_path", "frames_row"]
     columns += ["num_variants", "variants_path", "variants_row"]
-    rows = [row for row in manifest.select(columns).to_pylist() if row["status"] == "ok" and row["frames_path"]]
+    path, with_variants = ("clip_path", False) if reader == "clips" else ("frames_path", with_variants)
+    rows = [row for row in manifest.select(columns).to_pylist() if row["status"] == "ok" and row[path]]
     label_ids = {name: label_id for label_id, name in enumerate(classes)}
     found: dict[str, list[Entry]] = {}  # by clip: annotations that repeat another's clip count once
     for row in rows:
@@ -167,7 +167,8 @@ def _entries(manifest: pa.Table, classes: list[str], split: str, with_variants: 
             raise ConfigError(
                 f"split {split!r} has clips labelled {label!r}, which is none of the {len(classes)} classes"
             )
-        found[clip_id] = [Entry(clip_id, label_ids[label], 0, row["frames_path"], row["frames_row"])]
+        position = row["frames_row"] if reader == "frames" else 0
+        found[clip_id] = [Entry(clip_id, label_ids[label], 0, row[path], position)]
         if with_variants and row["variants_path"]:
             found[clip_id] += [
                 Entry(clip_id, label_ids[label], variant, row["variants_path"], row["variants_row"] + variant - 1)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from vidclf.data.dataset import ClipDataset, collate
 from vidclf.data.transforms import normalise
 from vidclf.data.view import View
-from vidclf.errors import VidclfError
+from vidclf.errors import StorageError, VidclfError
 
 FrameOrder = Literal["stored", "shuffled"]
 Progress = Callable[[int, int, str], None]  # done, total, what
@@ -88,7 +88,9 @@ def score(
     loader = DataLoader(dataset, batch_size, collate_fn=collate, num_workers=loader_workers)
     rows: list[dict[str, Any]] = []
     done = 0
-    for videos, label_ids, indices in loader:  # videos: uint8 (B, V, C, T, H, W)
+    for videos, label_ids, _, indices, failures in loader:  # videos: uint8 (B, V, C, T, H, W)
+        if failures:
+            raise StorageError(f"{failures[0].clip_id} cannot be read: {failures[0].reason}")
         if frame_order == "shuffled":
             videos = torch.stack([_shuffled(video, seed, index) for video, index in zip(videos, indices, strict=True)])
         started = _now(device)

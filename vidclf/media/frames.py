@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,42 @@ def read_frames(
     return np.stack(pictures), np.array(shown_at)
 
 
+def read_chosen_frames(
+    path: Path, choose: Callable[[int], Sequence[int]], *, fps: float | None, side_size: int
+) -> np.ndarray:
+    """Decode some frames of a local video, counted as its clip's would be after transcoding.
+
+    Args:
+        choose: is told how many frames there are, and says which, in any order and also more than once.
+        fps: frame k is what is shown (k + ½) / fps after the first frame, as in a clip of ``ClipProfile.fps``;
+            None: every frame of the file counts.
+        side_size: pixels of the shorter side; smaller videos stay as they are.
+
+    Returns:
+        uint8 (T, H, W, 3) in RGB, in the order that ``choose`` gave.
+
+    Raises:
+        MediaError: the file cannot be decoded.
+    """
+    info, whole = survey(path, None, None, 0.0)
+    rate = None if fps is None else Fraction(fps).limit_denominator(1001)
+    chosen = choose(whole.num_frames if rate is None else max(1, round(whole.duration * rate)))
+    wanted = sorted(set(chosen))
+    pictures: list[np.ndarray] = []
+    if rate is None:
+        pictures = [_picture(frame, aspect, side_size, None) for frame, aspect in _numbered(path, wanted)]
+    else:
+        begin, half = info.start + whole.first, Fraction(1, 2)
+        for frame, aspect, count in _shown_at(path, [begin + (index + half) / rate for index in wanted]):
+            pictures += [_picture(frame, aspect, side_size, None)] * count
+    if len(pictures) != len(wanted):
+        raise Unreadable(f"{path.name}: {len(wanted) - len(pictures)} of {len(wanted)} frames cannot be decoded")
+    if any(picture.shape != pictures[0].shape for picture in pictures):
+        raise Unreadable(f"{path.name}: its picture changes its size")
+    found = dict(zip(wanted, pictures, strict=True))
+    return np.stack([found[index] for index in chosen])
+
+
 def encode_jpeg(frame: np.ndarray, quality: int) -> bytes:
     """uint8 (H, W, 3) → JPEG."""
     buffer = io.BytesIO()
@@ -112,6 +149,19 @@ def _shown_at(path: Path, times: list[Fraction]) -> Iterator[tuple[av.VideoFrame
                 return
         if shown is not None and taken < len(times):
             yield shown, aspect, len(times) - taken
+
+
+def _numbered(path: Path, wanted: Sequence[int]) -> Iterator[tuple[av.VideoFrame, Fraction]]:
+    """The frames whose numbers, in order of time, are ``wanted`` (ascending), and their pixels' shape."""
+    with open_video(path) as container:
+        stream = video_stream(container)
+        aspect = pixel_aspect(stream)
+        stream.codec_context.thread_count = 1  # parallelism comes from many clips
+        shown = (frame for frame in container.decode(stream) if frame.pts is not None)
+        remaining = set(wanted)
+        for number, frame in enumerate(islice(shown, wanted[-1] + 1)):
+            if number in remaining:
+                yield frame, aspect
 
 
 def _time(frame: av.VideoFrame) -> Fraction:

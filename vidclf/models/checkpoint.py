@@ -29,7 +29,8 @@ class ModelCard(Frozen):
     model: str = Field(description="architecture, as `vidclf models` lists it")
     classes: tuple[str, ...] = Field(min_length=1, description="in the order of the model's outputs")
     view: View = Field(description="sampling, transform and normalisation")
-    weights: str = Field(description="what the backbone started from: none, imagenet, kinetics400")
+    head_hidden: int | None = Field(None, description="width of a hidden layer before the last one; None: none")
+    weights: str = Field(description="what the backbone started from: none, imagenet, kinetics400, or an address")
     snapshot_id: str = Field(description="the data that it was trained on")
     train_config: dict[str, Any] = Field(description="the training's whole configuration")
     results: dict[str, float] = Field(default_factory=dict, description="of the training's last epoch, for people")
@@ -83,7 +84,10 @@ def load(uri: str | os.PathLike[str]) -> tuple[nn.Module, ModelCard]:
     from safetensors.torch import load as deserialise
 
     card = read_card(uri)
-    model = build(card.model, len(card.classes), card.view.num_frames, card.view.crop_size, dropout=0.0)
+    view = card.view
+    model = build(
+        card.model, len(card.classes), view.num_frames, view.crop_size, dropout=0.0, head_hidden=card.head_hidden
+    )
     try:
         model.load_state_dict(deserialise(Store(uri).read_bytes(TENSORS)))
     except (SafetensorError, RuntimeError) as error:

@@ -35,9 +35,9 @@ class TrainingRun:
         """The first batch as it entered the model, uint8 (B, C, T, H, W), and the labels of its clips."""
         client().log_figure(self.run_id, grid(pictures, labels), "seen_in_training.png")
 
-    def log_unreadable(self, failures: Mapping[str, str]) -> None:
+    def log_unreadable(self, reasons: Mapping[str, str]) -> None:
         """Clips that could not be read, with the reasons."""
-        client().log_dict(self.run_id, dict(sorted(failures.items())), "unreadable.json")
+        client().log_dict(self.run_id, dict(sorted(reasons.items())), "unreadable.json")
 
     @contextlib.contextmanager
     def system_metrics(self) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vidclf.errors import ConfigError
 from vidclf.models import build, require
 from vidclf.models.blocks import blocks
 from vidclf.training.freezing import stages
@@ -22,10 +21,7 @@ def check(work: TrainingWork) -> None:
     if config.test_split is not None:
         open_split(work.store, config.dataset, work.snapshot_id, work.classes, config.test_split, work.view, 1)
     EpochPlan.of(len(train_data), config, 0, config.num_workers)
-    spec = require(config.model)
-    if config.weights not in ("none", *spec.weights) and "/" not in config.weights:
-        offered = ", ".join(("none", *spec.weights))
-        raise ConfigError(f"model {config.model!r} has no weights {config.weights!r}; it has: {offered}")
+    require(config.model).origin(config.weights)
     if config.optim.freeze not in ("none", "backbone"):  # numbers mean something to a model that is built
         model = build(config.model, len(work.classes), work.view.num_frames, work.view.crop_size)
         stages(config.optim, len(blocks(model)))

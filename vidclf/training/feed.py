@@ -9,41 +9,55 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vidclf.data.dataset import ClipDataset, Sample, collate
+from vidclf.data.dataset import Batch, ClipDataset, Sample, collate
+from vidclf.data.quarantine import Quarantine
 from vidclf.training.clock import Clock
 from vidclf.training.plan import EpochPlan
 from vidclf.training.rank import Rank
 
 
 class Clips(NamedTuple):
-    """A batch on the device."""
+    """A batch on the device: of the clips that could be read."""
 
     videos: Tensor  # uint8 (B, C, T, H, W); of evaluation (B, V, C, T, H, W)
     label_ids: Tensor  # int64 (B,)
-    weights: Tensor  # float32 (B,): 1, or 0 for a clip that could not be read
+    weights: Tensor  # float32 (B,): 1; where no clip of the batch could be read, it is there all the same, with 0
 
 
 class Feed:
-    """The batches of all epochs from a position on. Readers run ahead also over the end of an epoch."""
+    """The batches of all epochs from a position on. Readers run ahead also over the end of an epoch.
+
+    Raises:
+        TooManyUnreadable: from ``step``.
+    """
 
     def __init__(
-        self, data: ClipDataset, plan: EpochPlan, rank: Rank, loader_workers: int = 0, epoch: int = 0, step: int = 0
+        self,
+        data: ClipDataset,
+        plan: EpochPlan,
+        rank: Rank,
+        quarantine: Quarantine,
+        loader_workers: int = 0,
+        epoch: int = 0,
+        step: int = 0,
     ):
-        self._plan, self._rank = plan, rank
+        self._plan, self._rank, self._quarantine = plan, rank, quarantine
         self._loaded = iter(_loader(_Epochs(data), _Sampler(plan, epoch, step), rank, loader_workers))
 
     def step(self, step: int, clock: Clock) -> Iterator[Clips]:
         """The batches of the next step, which is the ``step``-th of its epoch; ``clock`` counts the wait for them."""
         for _ in range(self._plan.batches_in(step)):
             with clock.waiting():
-                clips = _on_device(next(self._loaded), self._rank)
+                clips = _on_device(next(self._loaded), self._rank, self._quarantine)
             yield clips
 
 
-def fixed_batches(data: ClipDataset, batches: list[list[int]], rank: Rank, loader_workers: int = 0) -> Iterator[Clips]:
+def fixed_batches(
+    data: ClipDataset, batches: list[list[int]], rank: Rank, quarantine: Quarantine, loader_workers: int = 0
+) -> Iterator[Clips]:
     """Batches of a dataset without epochs: for validation."""
     for loaded in _loader(data, batches, rank, loader_workers):
-        yield _on_device(loaded, rank)
+        yield _on_device(loaded, rank, quarantine)
 
 
 def _loader(data: Dataset[Sample], batches: object, rank: Rank, loader_workers: int) -> DataLoader[Sample]:
@@ -57,11 +71,14 @@ def _loader(data: Dataset[Sample], batches: object, rank: Rank, loader_workers: 
     )
 
 
-def _on_device(loaded: tuple[Tensor, Tensor, list[int]], rank: Rank) -> Clips:
-    videos, label_ids, _ = loaded
-    weights = torch.ones(len(videos))
+def _on_device(batch: Batch, rank: Rank, quarantine: Quarantine) -> Clips:
+    quarantine.add(batch.failures)
+    tensors = (batch.videos, batch.label_ids, batch.weights)
+    readable = batch.weights > 0
+    if batch.failures and readable.any():  # black pictures would go into the statistics of normalisation
+        tensors = (batch.videos[readable], batch.label_ids[readable], batch.weights[readable])
     pinned = rank.device.type == "cuda"
-    return Clips(*(tensor.to(rank.device, non_blocking=pinned) for tensor in (videos, label_ids, weights)))
+    return Clips(*(tensor.to(rank.device, non_blocking=pinned) for tensor in tensors))
 
 
 class _Epochs(Dataset[Sample]):

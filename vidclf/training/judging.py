@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 
 from vidclf.data.dataset import ClipDataset
+from vidclf.data.quarantine import Quarantine
 from vidclf.evaluation.scoring import view_probabilities
 from vidclf.training.feed import fixed_batches
 from vidclf.training.rank import Rank
@@ -22,6 +23,7 @@ def judge(
     data: ClipDataset,
     batch_size: int,
     rank: Rank,
+    quarantine: Quarantine,
     loader_workers: int = 0,
     first_batch_only: bool = False,
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -32,6 +34,7 @@ def judge(
         module: not wrapped; put into eval mode. All ranks use the first one's running means.
         data: made with ``train=False``.
         batch_size: videos at a time, over all ranks.
+        quarantine: counts the videos that cannot be read; they are in no number.
         autocast: in which the model computes.
     """
     rank.agree_on_buffers(module)
@@ -40,7 +43,7 @@ def judge(
     mine = list(range(rank.number, len(data), rank.world_size))
     size = max(1, batch_size // rank.world_size)
     batches = [mine[start : start + size] for start in range(0, len(mine), size)]
-    for clips in fixed_batches(data, batches[:1] if first_batch_only else batches, rank, loader_workers):
+    for clips in fixed_batches(data, batches[:1] if first_batch_only else batches, rank, quarantine, loader_workers):
         with autocast():
             views = view_probabilities(module, clips.videos, data.view)  # (B, V, num_classes)
         sums += _sums(views.float().mean(dim=1), clips.label_ids, clips.weights)

@@ -61,6 +61,7 @@ class Keeper:
             model=work.config.model,
             classes=work.classes,
             view=work.view,
+            head_hidden=work.config.head_hidden,
             weights=work.config.weights,
             snapshot_id=work.snapshot_id,
             train_config=work.config.model_dump(mode="json"),

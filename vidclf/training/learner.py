@@ -52,7 +52,8 @@ class Learner:
     ):
         self.module = module
         self._on_input = on_input
-        self.steps = 0  # of the optimiser, so far
+        self.steps = self.batches = 0  # so far; steps are the optimiser's
+        self._per_worker = plan.per_worker
         self._config, self._view, self._criterion, self._rank = config, view, criterion, rank
         self._blocks = blocks(module)
         self._stages = stages(config.optim, len(self._blocks))
@@ -119,6 +120,7 @@ class Learner:
             "scaler": self._scaler.state_dict(),
             "average": self._average.state_dict() if self._average else None,
             "steps": self.steps,
+            "batches": self.batches,
             "stage": self._stage,
         }
 
@@ -139,7 +141,7 @@ class Learner:
                 f"the checkpoint to resume from is of another model: {str(error).splitlines()[0]}"
             ) from error
         self._scaler.load_state_dict(state["scaler"])
-        self.steps = state["steps"]
+        self.steps, self.batches = state["steps"], state["batches"]
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
@@ -149,7 +151,9 @@ class Learner:
             yield
 
     def _backward(self, clips: Clips, num_batches: int) -> Tensor:
-        videos, targets = self._criterion.mixed(normalise(clips.videos, self._view), clips.label_ids, self.steps)
+        videos = normalise(clips.videos, self._view)
+        videos, targets = self._criterion.mixed(videos, clips.label_ids, clips.weights, self.batches)
+        self.batches += 1
         if self._on_input is not None:
             self._on_input(pictures(videos, self._view), clips.label_ids)
             self._on_input = None
@@ -158,7 +162,7 @@ class Learner:
         with self.autocast():
             logits: Tensor = self._joined(videos)
         losses = self._criterion(logits.float(), targets) * clips.weights  # (B,)
-        self._scaler.scale(losses.mean() / num_batches).backward()
+        self._scaler.scale(losses.sum() / (self._per_worker * num_batches)).backward()  # unreadable ones as if at rest
         right = (logits.argmax(dim=1) == clips.label_ids) * clips.weights
         return torch.stack([losses.detach().sum(), right.sum(), clips.weights.sum()]).double()
 

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from vidclf.config import TrainConfig
-from vidclf.data.dataset import ClipDataset
+from vidclf.data.balance import sample_probabilities
+from vidclf.data.dataset import ClipDataset, Failure
+from vidclf.data.quarantine import Quarantine
 from vidclf.errors import ConfigError, VidclfError
 from vidclf.evaluation.scoring import Progress, ignore_progress
 from vidclf.training.best import Best
@@ -34,13 +36,14 @@ def _ignore(*_: Any) -> None:
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told what. All ranks call them, but ``on_seen``, ``on_state`` and ``on_best``: the first one alone."""
+    """Who is told what. All ranks call them, but ``on_seen``, ``on_state``, ``on_best`` and ``on_unreadable``: the first one alone."""
 
     on_seen: OnInput = _ignore  # the first batch of the training as it enters the model: pictures, label ids
 
     on_step: Progress = ignore_progress  # steps done, steps in all, text
     on_state: Callable[[int, TrainState], None] = _ignore  # steps done, all that a resume needs; valid during the call
     on_best: Callable[[nn.Module, EpochReport], None] = _ignore  # the model of the best epoch so far
+    on_unreadable: Callable[[dict[str, str]], None] = _ignore  # clip_id → reason, of all so far
     on_epoch: Callable[[EpochReport], None] = _ignore
 
 
@@ -103,9 +106,11 @@ class _Training:
     ):
         self.val_data, self.config, self.watch, self.rank = val_data, config, watch, rank
         self.loader_workers = loader_workers
-        self.plan = EpochPlan.of(len(train_data), config, rank.number, rank.world_size)
+        self.plan = plan_of(train_data, config, rank)
         on_seen = watch.on_seen if rank.is_first and resume is None else None
-        self.learner = Learner(module, config, train_data.view, Criterion(config.optim), self.plan, rank, on_seen)
+        self.learner = Learner(
+            module, config, train_data.view, Criterion(config, train_data, rank), self.plan, rank, on_seen
+        )
         self.best = Best(config.optim)
         self.history: list[EpochReport] = []
         self.epoch = self.step = 0  # where it stands: epochs done, and steps of the next one
@@ -113,9 +118,11 @@ class _Training:
             3, dtype=torch.float64, device=rank.device
         )  # of this epoch and rank: loss, right, clips
         self.clock = Clock(rank.device)
+        self.quarantine = Quarantine(len(train_data), config.data.max_unreadable_share)
+        self.val_quarantine = Quarantine(len(val_data), config.data.max_unreadable_share)
         if resume is not None:
             self._restore(resume)
-        self.feed = Feed(train_data, self.plan, rank, loader_workers, self.epoch, self.step)
+        self.feed = Feed(train_data, self.plan, rank, self.quarantine, loader_workers, self.epoch, self.step)
 
     def run(self) -> Trained:
         while self.epoch < self.plan.epochs and not self.best.is_over:
@@ -124,7 +131,7 @@ class _Training:
                 self._take_step()
                 self._keep_state_in_between()
             self._end_epoch()
-        return Trained(self.learner.judged, self.history, self.best.epoch, self._judge)
+        return Trained(self.learner.judged, self.history, self.best.epoch, self._test)
 
     def _begin_epoch(self) -> None:
         self.learner.enter(self.epoch)
@@ -153,7 +160,8 @@ class _Training:
             )
         times = self.clock.read()
         began = time.perf_counter()
-        judged = self._judge(self.learner.judged, self.val_data)
+        judged = self._judge(self.learner.judged, self.val_data, self.val_quarantine)
+        unreadable = self._gather_unreadable()
         rates = self.learner.learning_rates
         on_gpu = self.rank.device.type == "cuda"
         report = EpochReport(
@@ -171,7 +179,10 @@ class _Training:
             trained_from_block=self.learner.first_block,
             learning_rates=rates,
             device_wait_share=times["device_waited"] / times["seconds"] if on_gpu else None,
+            unreadable=len(unreadable),
         )
+        if unreadable and self.rank.is_first:
+            self.watch.on_unreadable(unreadable)
         self._take_report(report)
 
     def _take_report(self, report: EpochReport) -> None:
@@ -182,19 +193,39 @@ class _Training:
         self.epoch, self.step = self.epoch + 1, 0
         self._keep_state()
 
-    def _judge(self, module: nn.Module, data: ClipDataset) -> Judged:
+    def _test(self, module: nn.Module, data: ClipDataset) -> Judged:
+        return self._judge(module, data, Quarantine(len(data), self.config.data.max_unreadable_share))
+
+    def _gather_unreadable(self) -> dict[str, str]:
+        """clip_id → reason, of all ranks: on the first one, where their budget is checked together.
+
+        Raises:
+            TooManyUnreadable: it is used up.
+        """
+        for quarantine in (self.quarantine, self.val_quarantine):
+            for reasons in self.rank.gather(quarantine.reasons):
+                quarantine.add(Failure(*pair) for pair in reasons.items())
+        return self.quarantine.reasons | self.val_quarantine.reasons
+
+    def _judge(self, module: nn.Module, data: ClipDataset, quarantine: Quarantine) -> Judged:
         return judge(
             module,
             data,
             self.plan.per_worker * self.rank.world_size,
             self.rank,
+            quarantine,
             self.loader_workers,
             self.config.fast_dev_run,
             self.learner.autocast,
         )
 
     def _keep_state(self) -> None:
-        own = {"random": random_state(self.rank.device), "sums": self.sums, "clock": self.clock.read()}
+        own = {
+            "random": random_state(self.rank.device),
+            "sums": self.sums,
+            "clock": self.clock.read(),
+            "unreadable": self.quarantine.reasons,
+        }
         of_ranks = self.rank.gather(own)
         if self.rank.is_first:
             state = {
@@ -231,6 +262,19 @@ class _Training:
         restore_random_state(own["random"], self.rank.device)
         self.sums = own["sums"].to(self.rank.device)
         self.clock = Clock(self.rank.device, **own["clock"])
+        self.quarantine.add(Failure(*pair) for pair in own["unreadable"].items())
+
+
+def plan_of(data: ClipDataset, config: TrainConfig, rank: Rank = ALONE) -> EpochPlan:
+    """What is trained on when; with classes that come equally often, where that is asked for.
+
+    Raises:
+        ConfigError: a batch is larger than the data, or cannot be shared among the workers.
+    """
+    probabilities = None
+    if config.data.balance == "sampler":
+        probabilities = sample_probabilities(data.label_ids, len(data.classes)).tolist()
+    return EpochPlan.of(len(data), config, rank.number, rank.world_size, probabilities)
 
 
 def _added(sums: Any) -> Tensor:

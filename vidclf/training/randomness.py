@@ -11,10 +11,15 @@ import torch
 
 def seed_everything(seed: int, *key: int) -> None:
     """Set the generators of torch (CUDA's too), NumPy and Python from a seed and what else must differ: an epoch, a rank."""
-    word = int(np.random.SeedSequence((seed, *key)).generate_state(1)[0])
+    word = seed_of(seed, *key)
     torch.manual_seed(word)
     np.random.seed(word)
     random.seed(word)
+
+
+def seed_of(seed: int, *key: int) -> int:
+    """A seed of its own for each ``key``, 32 bits."""
+    return int(np.random.SeedSequence((seed, *key)).generate_state(1)[0])
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ class Rank:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     number: int = 0
     world_size: int = 1
+    cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))  # that this process may use
 
     @property
     def is_first(self) -> bool:

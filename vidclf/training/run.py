@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor, nn
@@ -18,14 +19,24 @@ from vidclf.training.rank import ALONE, Rank
 from vidclf.training.reports import EpochReport
 from vidclf.training.work import TrainingWork, open_split, open_training_data
 
+MOST_LOADERS = 16  # processes that decode for one GPU
+
 OnEpoch = Callable[
     [EpochReport, dict[str, float]], None
 ]  # the report, and its numbers with those of the whole training
-OnSeen = Callable[[np.ndarray, Sequence[str]], None]  # pictures uint8 (B, C, T, H, W), their labels
 
 
-def ignore_seen(pictures: np.ndarray, labels: Sequence[str]) -> None:
-    """Pictures that nobody looks at."""
+class Tracker(Protocol):
+    """Who writes down what a training says: ``vidclf.tracking.TrainingRun``."""
+
+    def log_epoch(self, numbers: Mapping[str, float], epoch: int) -> None:
+        """Numbers of a finished epoch."""
+
+    def log_seen(self, pictures: np.ndarray, labels: Sequence[str]) -> None:
+        """The first batch as it enters the model, uint8 (B, C, T, H, W)."""
+
+    def log_unreadable(self, reasons: Mapping[str, str]) -> None:
+        """clip_id → reason, of all clips so far that could not be read."""
 
 
 def ignore_epoch(report: EpochReport, numbers: dict[str, float]) -> None:
@@ -37,20 +48,20 @@ def run_training(
     rank: Rank = ALONE,
     on_epoch: OnEpoch = ignore_epoch,
     on_step: Progress = ignore_progress,
-    on_seen: OnSeen = ignore_seen,
+    tracker: Tracker | None = None,
 ) -> dict[str, float]:
     """Train, from the last state where there is one, until the checkpoint ``work.model_path`` is there.
 
     Args:
         on_epoch, on_step: called on every rank.
-        on_seen: called once, on the first rank, when a training begins.
+        tracker: used on the first rank.
 
     Returns:
         The numbers of the published model.
 
     Raises:
         ConfigError: the settings do not fit the data or the model.
-        VidclfError: the loss is not a number any more.
+        VidclfError: the loss is not a number any more, or too many clips cannot be read.
     """
     keeper = Keeper(work)
     train_data, val_data = open_training_data(work)
@@ -58,17 +69,16 @@ def run_training(
     weights = work.config.weights if state is None else "none"  # they are in the state
     module = initial_model(work.config, len(work.classes), work.view, weights).to(rank.device)
     seconds = sum(epoch["seconds"] for epoch in state["history"]) if state is not None else 0.0
-
-    def told(report: EpochReport) -> None:
-        nonlocal seconds
-        seconds += report.seconds
-        on_epoch(report, {**report.metrics(), "train_seconds": seconds})
-
-    def seen(pictures: Tensor, label_ids: Tensor) -> None:
-        on_seen(pictures.cpu().numpy(), [work.classes[label_id] for label_id in label_ids.tolist()])
-
-    watch = Watch(seen, on_step, keeper.states.save, keeper.keep_best, told)
-    trained = train(module, train_data, val_data, work.config, watch, state, rank)
+    told = _Told(work, tracker if rank.is_first else None, on_epoch, seconds)
+    watch = Watch(
+        on_seen=told.seen,
+        on_step=on_step,
+        on_state=keeper.states.save,
+        on_best=keeper.keep_best,
+        on_unreadable=told.unreadable,
+        on_epoch=told.epoch,
+    )
+    trained = train(module, train_data, val_data, work.config, watch, state, rank, loader_workers(work.config, rank))
     results = _finish(work, keeper, trained, rank)
     rank.wait()
     return results
@@ -84,8 +94,46 @@ def initial_model(config: TrainConfig, num_classes: int, view: View, weights: st
         ConfigError: the model has no such weights, or they cannot be had.
     """
     seed_everything(config.seed)
-    dropout = config.optim.dropout
-    return build(config.model, num_classes, view.num_frames, view.crop_size, weights or config.weights, dropout)
+    return build(
+        config.model,
+        num_classes,
+        view.num_frames,
+        view.crop_size,
+        weights or config.weights,
+        config.optim.dropout,
+        head_hidden=config.head_hidden,
+    )
+
+
+def loader_workers(config: TrainConfig, rank: Rank) -> int:
+    """Processes that decode. For a GPU all cores but one; on a CPU none, since the training itself wants the cores."""
+    asked = config.data.loader_workers
+    if asked is not None:
+        return asked
+    return min(MOST_LOADERS, max(1, rank.cpus - 1)) if rank.device.type == "cuda" else 0
+
+
+class _Told:
+    """Passes on what the loop says."""
+
+    def __init__(self, work: TrainingWork, tracker: Tracker | None, on_epoch: OnEpoch, seconds: float):
+        self._work, self._tracker, self._on_epoch, self._seconds = work, tracker, on_epoch, seconds
+
+    def epoch(self, report: EpochReport) -> None:
+        self._seconds += report.seconds
+        numbers = {**report.metrics(), "train_seconds": self._seconds}
+        if self._tracker is not None:
+            self._tracker.log_epoch(numbers, report.epoch)
+        self._on_epoch(report, numbers)
+
+    def seen(self, pictures: Tensor, label_ids: Tensor) -> None:
+        if self._tracker is not None:
+            labels = [self._work.classes[label_id] for label_id in label_ids.tolist()]
+            self._tracker.log_seen(pictures.cpu().numpy(), labels)
+
+    def unreadable(self, reasons: dict[str, str]) -> None:
+        if self._tracker is not None:
+            self._tracker.log_unreadable(reasons)
 
 
 def _finish(work: TrainingWork, keeper: Keeper, trained: Trained, rank: Rank) -> dict[str, float]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import vidclf
 from vidclf.config import TrainConfig, fingerprint
 from vidclf.data.dataset import ClipDataset
-from vidclf.data.view import StoredFrames, View, resolve_view
+from vidclf.data.view import View, resolve_view, stored_frames
 from vidclf.home import default_store
-from vidclf.snapshot import Snapshot, dataset_store, read_snapshot
+from vidclf.snapshot import dataset_store, read_snapshot
 from vidclf.storage import Store
 
 #: Settings that say where and how fast, not what: they do not change the name.
@@ -60,19 +60,13 @@ def settle(config: TrainConfig) -> TrainingWork:
     """
     store = Store(config.store or default_store()).uri
     snapshot = read_snapshot(dataset_store(store, config.dataset), config.snapshot)
-    view = resolve_view(config.model, config.data, stored_frames(snapshot))
+    view = resolve_view(config.model, config.data, stored_frames(snapshot.made_by, config.data.reader))
     identity = config.model_dump(mode="json", exclude=NOT_IDENTITY)
     identity |= {"snapshot_id": snapshot.snapshot_id, "view": view.model_dump(mode="json"), "code": vidclf.__version__}
     name = f"{config.model}-{fingerprint(identity)}"
     if config.fast_dev_run:
         name = f"fast-dev-run-{name}"  # a try is never taken for the work
     return TrainingWork(config, store, snapshot.snapshot_id, tuple(snapshot.classes), view, name)
-
-
-def stored_frames(snapshot: Snapshot) -> StoredFrames:
-    """What the frames stage kept of each clip of a snapshot."""
-    frames = snapshot.made_by["frames"]
-    return StoredFrames.model_validate({name: frames[name] for name in StoredFrames.model_fields if name in frames})
 
 
 def open_split(
@@ -97,10 +91,9 @@ def open_training_data(work: TrainingWork) -> tuple[ClipDataset, ClipDataset]:
     config = work.config
     data = dataset_store(work.store, config.dataset)
     clips = read_snapshot(data, work.snapshot_id).clips
-    flip = config.data.horizontal_flip
     train = ClipDataset(
         clips, data, work.classes, config.data.train_split, work.view,
-        train=True, seed=config.seed, horizontal_flip=flip,
+        train=True, seed=config.seed, data=config.data,
     )  # fmt: skip
     val = ClipDataset(clips, data, work.classes, config.data.val_split, work.view, train=False)
     return train, val

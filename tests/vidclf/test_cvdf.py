@@ -215,12 +215,13 @@ def test_a_tar_that_is_cut_short_delivers_the_clips_that_were_whole(server: Misb
         Truncated(data, after=len(data) * 6 // 10),
         Truncated(data, after=len(data) * 6 // 10, chunked=True),
         data[: len(data) * 6 // 10],  # the file itself is cut
-        Reset(data, after=len(data) * 6 // 10),
     ):
         server.serve("/t.tar.gz", behaviour)
-        assert whole_ones(server, tmp_path) in (NAMES[:2], NAMES[:1])  # a reset may take with it what was on its way
-    server.serve("/t.tar.gz", Silence(data[: len(data) // 2]))
-    whole_ones(server, tmp_path)
+        assert whole_ones(server, tmp_path) in (NAMES[:2], NAMES[:1])  # what came last may be in the unread buffer
+    for behaviour in (Reset(data, after=len(data) * 6 // 10), Silence(data[: len(data) // 2])):
+        server.serve("/t.tar.gz", behaviour)
+        delivered = whole_ones(server, tmp_path)
+        assert delivered == NAMES[: len(delivered)]  # a reset takes with it what was on its way
 
 
 @pytest.mark.parametrize("lost", [1, 8, 20, 2000])

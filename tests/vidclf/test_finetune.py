@@ -132,6 +132,7 @@ def test_the_best_and_the_last_epoch_are_both_kept(videos: Path, lines: list[str
     assert all((a == b).all() for a, b in zip(model.parameters(), published.parameters(), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of its libraries
 def test_a_training_can_be_tracked(videos: Path, lines: list[str]) -> None:
     vidclf.finetune(videos, epochs=2, experiment="tries", told=lines.append, **SMALL)
     client = tracking.client()

@@ -22,10 +22,11 @@ def curves(history: Mapping[int, Mapping[str, float]]) -> Figure:
     ):
         for name in names:
             points = [(epoch, history[epoch][name]) for epoch in epochs if name in history[epoch]]
-            axes.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("learning_rate/"))
+            if points:
+                axes.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("learning_rate/"))
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
-        if names:
+        if axes.lines:
             axes.legend(fontsize=8)
     accuracy.set_ylim(0, 1.02)
     return figure

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import vidclf
 from vidclf.config import TrainConfig, fingerprint
@@ -18,8 +19,11 @@ from vidclf.snapshot import dataset_store, read_snapshot
 from vidclf.storage import Store
 
 #: Settings that say where and how fast, not what: they do not change the name.
-NOT_IDENTITY = {"store", "snapshot", "num_workers", "cpus_per_worker", "use_gpu", "experiment", "checkpoint_steps"}
-NOT_IDENTITY |= {"compile", "channels_last"}
+NOT_IDENTITY: dict[str, Any] = {
+    **dict.fromkeys(("store", "snapshot", "num_workers", "cpus_per_worker", "use_gpu", "experiment"), True),
+    **dict.fromkeys(("checkpoint_steps", "compile", "channels_last"), True),
+    "data": {"loader_workers", "max_unreadable_share"},
+}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import av
 import mlflow
 import numpy as np
 import pytest
+import torch
 
 import vidclf
 from vidclf import tracking
@@ -151,6 +152,18 @@ def test_a_training_can_be_tracked(videos: Path, lines: list[str]) -> None:
     model = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
     video = str(videos / "val" / "light" / "0.mp4")
     assert model.predict([video])[0].keys() == {"path", "label", "score"}
+
+    version = mlflow.register_model(f"runs:/{run.info.run_id}/model", "brightness").version
+    client.set_registered_model_alias("brightness", "champion", version)
+    settings = SMALL | {"weights": "models:/brightness@champion", "optim": {"freeze": "backbone"}}
+    further = vidclf.finetune(videos, epochs=1, told=lines.append, **settings)
+    assert further.card.weights.startswith("models:/m-")
+    of_first = checkpoint.load(next(line for line in lines if "checkpoint: " in line).removeprefix("checkpoint: "))[0]
+    of_further = checkpoint.load(lines[-1].removeprefix("checkpoint: "))[0]
+    before, after = of_first.state_dict(), of_further.state_dict()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == ["head.weight", "head.bias"]
+    with pytest.raises(ConfigError, match="MLflow has no model models:/nothing@champion"):
+        vidclf.finetune(videos, told=lines.append, **(SMALL | {"weights": "models:/nothing@champion"}))
 
 
 def test_two_who_start_the_same_are_told(videos: Path, lines: list[str]) -> None:

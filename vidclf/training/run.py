@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from vidclf.config import TrainConfig
 from vidclf.data.view import View
 from vidclf.evaluation.scoring import Progress, ignore_progress
 from vidclf.models import build
+from vidclf.scratch import scratch_folder
 from vidclf.training.keeper import Keeper
 from vidclf.training.loop import Trained, Watch, train
 from vidclf.training.randomness import seed_everything
@@ -66,8 +68,8 @@ def run_training(
     keeper = Keeper(work)
     train_data, val_data = open_training_data(work)
     state = keeper.states.latest()
-    weights = work.config.weights if state is None else "none"  # they are in the state
-    module = initial_model(work.config, len(work.classes), work.view, weights).to(rank.device)
+    with _weights(work.config.weights if state is None else "none") as weights:  # later they are in the state
+        module = initial_model(work.config, len(work.classes), work.view, weights).to(rank.device)
     seconds = sum(epoch["seconds"] for epoch in state["history"]) if state is not None else 0.0
     told = _Told(work, tracker if rank.is_first else None, on_epoch, seconds)
     watch = Watch(
@@ -111,6 +113,18 @@ def loader_workers(config: TrainConfig, rank: Rank) -> int:
     if asked is not None:
         return asked
     return min(MOST_LOADERS, max(1, rank.cpus - 1)) if rank.device.type == "cuda" else 0
+
+
+@contextlib.contextmanager
+def _weights(name: str) -> Iterator[str]:
+    """``name``, or the folder of a checkpoint that MLflow has under it, for the length of a ``with`` block."""
+    if not name.startswith("models:/"):
+        yield name
+        return
+    from vidclf.tracking.models import checkpoint_folder
+
+    with scratch_folder() as folder:
+        yield str(checkpoint_folder(name, folder))
 
 
 class _Told:

@@ -65,6 +65,10 @@ def settle(config: TrainConfig) -> TrainingWork:
     store = Store(config.store or default_store()).uri
     snapshot = read_snapshot(dataset_store(store, config.dataset), config.snapshot)
     view = resolve_view(config.model, config.data, stored_frames(snapshot.made_by, config.data.reader))
+    if config.weights.startswith("models:/"):
+        from vidclf.tracking.models import pinned  # MLflow takes seconds
+
+        config = config.model_copy(update={"weights": pinned(config.weights)})
     identity = config.model_dump(mode="json", exclude=NOT_IDENTITY)
     identity |= {"snapshot_id": snapshot.snapshot_id, "view": view.model_dump(mode="json"), "code": vidclf.__version__}
     name = f"{config.model}-{fingerprint(identity)}"

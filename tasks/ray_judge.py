@@ -1,19 +1,158 @@
-"""Asking a model on a Ray worker. Imports no Prefect."""
+"""Asking models over Ray Data. Imports no Prefect.
+
+A pool of actors holds the models; a Ray Data block is a block of clips, whose part the actor writes itself, so what comes
+back is a count. What Ray Data gives of itself would not do: its actors restart and retry for ever, and a block that
+failed ends the run or is dropped. Here retries are off and restarts bounded by the number of blocks (Ray Data stalls once
+they are used up); an actor that dies costs its block, which goes again in halves, down to a clip alone. A clip under which
+an actor dies once more, alone, becomes a row that says ``crashed``.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext
 
-from tasks.progress import Reporter
-from vidclf.evaluation.judge import Question, answer
+from tasks.cluster import num_cpus, num_gpus
+from tasks.fanout import Cancelled, stopping
+from vidclf.config import JudgingConfig
+from vidclf.errors import ConfigError, Crashed, StorageError, VidclfError
+from vidclf.evaluation.judge import Block, Jury, Question, finish, give_up, open_blocks
+from vidclf.processes import die_with_parent, last_resort
+
+Told = Callable[[Question, int, int], None]  # whose, clips settled, of them failed
+
+_ERRORS: dict[str, type[VidclfError]] = {error.kind: error for error in (ConfigError, StorageError)}
+_LOGGERS = ("ray.data", "ray.data._internal", "ray.data.dataset")
 
 
-def answer_on_worker(report: Reporter, question: Question) -> int:
-    """Answer with all that this Ray task was given; the number of scores."""
-    import torch
+@dataclass(frozen=True)
+class Pool:
+    """Actors, and what each has."""
 
-    assigned = ray.get_runtime_context().get_assigned_resources()
-    torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
-    stage = f"judge {question.name}" + (" shuffled" if question.frame_order == "shuffled" else "")
-    device = "cuda" if assigned.get("GPU") else "cpu"
-    return len(answer(question, device, lambda done, total, _: report(stage, done, total, "videos")))
+    size: int
+    cpus: float
+    gpus: float
+
+    @classmethod
+    def of(cls, config: JudgingConfig) -> Pool:
+        """One actor per core, or ``actors_per_gpu`` on every GPU, unless the configuration says how many.
+
+        Raises:
+            ConfigError: it asks for more than the cluster has.
+        """
+        if num_gpus():
+            size = config.num_actors or num_gpus() * config.actors_per_gpu
+            share = min(1.0, num_gpus() / size)
+            return cls(size, max(0.01, min(1.0, num_cpus() / size)), int(100 * share) / 100)
+        size = config.num_actors or num_cpus()
+        if size > num_cpus():
+            raise ConfigError(f"num_actors is {size}, one CPU each, and the cluster has {num_cpus()}")
+        return cls(size, 1.0, 0.0)
+
+
+def ask(questions: Sequence[Question], config: JudgingConfig, on_block: Told) -> None:
+    """Answer every question; what was answered before is not asked again. The answers lie beside the checkpoints.
+
+    Raises:
+        ConfigError: a checkpoint, snapshot or split is not there, or the cluster is too small.
+        StorageError: the store fails.
+        Cancelled: the run was stopped.
+    """
+    blocks = [block for question in questions for block in open_blocks(question, config.block_size)]
+    pool = Pool.of(config)
+    while blocks:
+        blocks = [half for block in _round(blocks, pool, config, on_block) for half in _again(block)]
+        alone = [block for block in blocks if len(block.indices) == 1]
+        for block in _round(alone, Pool(1, pool.cpus, pool.gpus), config, on_block):
+            _settle_as_crashed(block, config, on_block)
+        blocks = [block for block in blocks if len(block.indices) > 1]
+    for question in questions:
+        finish(question)
+
+
+def _again(block: Block) -> Sequence[Block]:
+    return block.halves() if len(block.indices) > 1 else (block,)
+
+
+def _settle_as_crashed(block: Block, config: JudgingConfig, on_block: Told) -> None:
+    limit = f"{config.clip_timeout:g} s"
+    give_up(block, Crashed.kind, f"the process that worked on it died, twice, or took longer than {limit}")
+    on_block(block.question, 1, 1)
+
+
+def _round(blocks: Sequence[Block], pool: Pool, config: JudgingConfig, on_block: Told) -> list[Block]:
+    """Ask about every block once; those under which an actor died."""
+    if not blocks:
+        return []
+    left = dict(enumerate(blocks))
+    with _quiet_ray_data():
+        rows = ray.data.from_items([{"number": number} for number in left], override_num_blocks=len(left))
+        answers = rows.map_batches(
+            Juror,
+            fn_constructor_args=(tuple(blocks), config),
+            batch_size=1,
+            compute=ActorPoolStrategy(size=min(pool.size, len(left)), max_tasks_in_flight_per_actor=1),
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus,
+            max_restarts=len(left),
+            max_task_retries=0,
+        )
+        for row in answers.iter_rows():
+            if stopping.is_set():
+                raise Cancelled("the run was stopped")
+            if row["error"]:
+                raise _ERRORS.get(row["kind"], VidclfError)(row["error"])
+            block = left.pop(row["number"])
+            on_block(block.question, row["clips"], row["failed"])
+    return list(left.values())
+
+
+class Juror:
+    """A Ray Data actor: one row in is the number of a block, one row out what came of it."""
+
+    def __init__(self, blocks: tuple[Block, ...], config: JudgingConfig):
+        import torch
+
+        die_with_parent()  # Ray's own way takes seconds, in which the work of a killed run would go on
+        assigned = ray.get_runtime_context().get_assigned_resources()
+        torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
+        memory = None if config.memory_gb is None else int(config.memory_gb * 1e9)
+        self._jury = Jury("cuda" if assigned.get("GPU") else "cpu", memory, config.batch_views)
+        self._blocks, self._seconds = blocks, config.clip_timeout
+
+    def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        number = int(rows["number"][0])
+        block = self._blocks[number]
+        clips, failed, kind, error = 0, 0, "", ""
+        try:
+            with last_resort(self._seconds * len(block.indices)):
+                clips, failed = self._jury.settle(block)
+        except VidclfError as raised:  # the request's fault, or the store's; Ray Data would wrap it
+            kind, error = raised.kind, str(raised)
+        return {"number": [number], "clips": [clips], "failed": [failed], "kind": [kind], "error": [error]}
+
+
+@contextlib.contextmanager
+def _quiet_ray_data() -> Iterator[None]:
+    """A context of our own: an actor that died is counted here, so it is no news and ends nothing."""
+    context = DataContext.get_current().copy()
+    context.max_errored_blocks = -1
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        with DataContext.current(context):
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -75,7 +75,8 @@ def test_a_sample_depends_on_seed_epoch_and_index_only(make_dataset: Make, make_
 
 def test_loader_processes_give_what_this_process_gives(make_dataset: Make, make_view: MakeView) -> None:
     tiny = make_dataset({"train": 3}, num_frames=12)
-    data = ClipDataset(tiny.manifest, tiny.store, tiny.classes, "train", make_view(), train=True, data=DataConfig())
+    options = DataConfig(random_resized_crop=(0.3, 1), rand_augment=2, color_jitter=0.4, random_erase=0.5)
+    data = ClipDataset(tiny.manifest, tiny.store, tiny.classes, "train", make_view(), train=True, data=options)
     here = [data[index]["video"] for index in range(len(data))]  # leaves files open that the processes inherit
     loader = DataLoader(data, batch_size=2, num_workers=2, collate_fn=collate)
     there = torch.cat([batch.videos for batch in loader])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import pickle
 from collections.abc import Callable
 
@@ -240,9 +241,26 @@ def test_without_a_budget_the_first_unreadable_clip_is_one_too_many() -> None:
         Quarantine(9, 0.0).add([Failure("a", "gone")])
 
 
+def test_a_clip_in_a_bucket_is_one_ranged_read_once_its_file_is_known(
+    make_dataset: Make, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    local = make_dataset({"val": 2, "train": 1}, variants=1)
+    reader, here = FrameReader(Store(bucket), open_files=1), FrameReader(local.store)
+    paths = ("frames/a.parquet", "frames/v.parquet")
+    for path in paths:
+        reader.store.write_bytes(path, local.store.read_bytes(path))
+        reader.read(path, 0)  # asks for its size and its footer
+    caplog.set_level("INFO", "werkzeug")
+    for path, row in itertools.product(paths, (1, 0)):  # more files than stay open
+        caplog.clear()
+        assert reader.read(path, row) == here.read(path, row)
+        requests = [message for message in caplog.messages if path in message]
+        assert [("GET" in message, '" 206' in message) for message in requests] == [(True, True)]  # partial content
+
+
 @pytest.mark.parametrize("loader_workers", [0, 2])
-def test_a_clip_in_a_bucket_is_one_ranged_read_also_in_loader_processes(
-    make_dataset: Make, make_view: MakeView, bucket: str, caplog: pytest.LogCaptureFixture, loader_workers: int
+def test_a_bucket_gives_the_same_as_a_folder_also_to_loader_processes(
+    make_dataset: Make, make_view: MakeView, bucket: str, loader_workers: int
 ) -> None:
     local = make_dataset({"val": 2})
     remote = Store(bucket)
@@ -251,12 +269,6 @@ def test_a_clip_in_a_bucket_is_one_ranged_read_also_in_loader_processes(
     data = ClipDataset(local.manifest, remote, *arguments, train=False)
     here = ClipDataset(local.manifest, local.store, *arguments, train=False)
     assert torch.equal(data[0]["video"], here[0]["video"])  # reads the footer, and leaves connections open
-    if loader_workers == 0:
-        caplog.set_level("INFO", "werkzeug")
-        caplog.clear()
-        data[1]
-        requests = [message for message in caplog.messages if "frames/a.parquet" in message]
-        assert [("GET" in message, '" 206' in message) for message in requests] == [(True, True)]  # partial content
     loader = DataLoader(data, batch_size=2, num_workers=loader_workers, collate_fn=collate)
     there = list(loader)
     assert [failure for batch in there for failure in batch.failures] == []

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vidclf.data.jpeg import Pixels, fastest
+from vidclf.data.ranged import Footers
 from vidclf.data.readers import Entry
 from vidclf.errors import StorageError, Unreadable
 from vidclf.storage import Store
@@ -51,7 +52,7 @@ class StoredClip:
 
 
 class FrameReader:
-    """Reads single clips from a dataset's frame files, of which the last used stay open: their footers are read once.
+    """Reads single clips from a dataset's frame files, of which the last used stay open.
 
     Travels to other processes without its open files; a forked one opens its own, since a file's position and a
     store's connections are shared otherwise.
@@ -61,6 +62,7 @@ class FrameReader:
         self.store = store
         self._capacity = open_files
         self._open: OrderedDict[str, pq.ParquetFile] = OrderedDict()
+        self._footers = Footers()
         self._pid = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -85,7 +87,7 @@ class FrameReader:
         yield clip
 
     def read(self, path: str, row: int) -> StoredClip:
-        """Row group ``row`` of ``path`` (relative to the dataset), by one read where the file is open.
+        """Row group ``row`` of ``path`` (relative to the dataset), by one read once the file is known.
 
         Raises:
             StorageError: it cannot be read, or has no frames.
@@ -108,10 +110,10 @@ class FrameReader:
             self._open.move_to_end(path)
             return self._open[path]
         try:
-            full = self.store.full(path)
-            # Arrow's own files take half the time of Python's. Not mapped: a failing disk would be a SIGBUS.
-            source = full if self.store.is_local else self.store.fs.open(full, "rb")
-            file = pq.ParquetFile(source, pre_buffer=True)
+            if self.store.is_local:  # Arrow's own files take half the time of Python's
+                file = pq.ParquetFile(self.store.full(path), pre_buffer=True)
+            else:
+                file = self._footers.open(self.store, path)
         except Exception as error:  # as above
             raise StorageError(f"cannot open {self.store.uri}/{path}: {error}") from error
         self._open[path] = file

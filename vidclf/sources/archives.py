@@ -34,6 +34,7 @@ class Archive:
 
     uri: str
     split: str
+    rank: int = 0  # lower ones are read first; where two hold the same clip, that of the lower rank counts
 
 
 class ArchiveSource(Source):
@@ -49,12 +50,19 @@ class ArchiveSource(Source):
     )
 
     def listed(self, split: str) -> list[str]:
-        """URIs of all archives of a split (train, val, test). Where two hold the same clip, the first one's counts.
+        """URIs of all archives of a split (train, val, test).
 
         Raises:
             SourceError: the list could not be read.
         """
         raise NotImplementedError
+
+    def rank(self, uri: str) -> int:
+        """Which archives go before others: where two hold the same clip, that of the lower rank counts.
+
+        Archives of one rank are read at the same time and in no order, so no two of them should hold the same clip.
+        """
+        return 0
 
     def unit(self, wanted: Wanted) -> str:
         """A clip of its own: archives hold clips that are cut already."""
@@ -84,7 +92,7 @@ class ArchiveSource(Source):
                 wanted = that_may_hold(labels, split, dict(zip(uris, self._first_folders(uris), strict=True)))
                 log.info("%s: %d of %d archives may hold what is wanted", split, len(wanted), len(uris))
                 uris = wanted
-            chosen += [Archive(uri, split) for uri in uris]
+            chosen += [Archive(uri, split, self.rank(uri)) for uri in uris]
         return chosen
 
     def members(self, archive: Archive, into: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, Path]]:

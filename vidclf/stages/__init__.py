@@ -1,12 +1,13 @@
 """What happens to one clip (or one part of clips) in each stage: plain functions, run wherever the caller likes.
 
 Each module has a frozen ``Job``, ``do(job)``, and the name of its ``STAGE`` in the ledger. ``do`` returns one ledger
-entry per clip; it raises a ``ClipError`` for what is the clip's fault, and a ``StorageError`` for what is not.
+entry per clip; it raises a ``ClipError`` for what is the clip's fault, and a ``StorageError`` for what is not. A job that
+got through a part of its clips may return their entries alone; what is left of it is then done clip by clip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from vidclf.storage import Store
@@ -27,4 +28,8 @@ class StageJob:
 
     def alone(self) -> Sequence[StageJob]:
         """The same work clip by clip, for a part that failed as a whole; none where it is one thing already."""
+        return ()
+
+    def rest(self, done: Collection[str]) -> Sequence[StageJob]:
+        """The work of the clips that are not ``done``, clip by clip; none for a stage that always does all or nothing."""
         return ()

@@ -48,7 +48,7 @@ class _Needs:
 
     missing: dict[str, dict[str, str | None]]  # split → clip_id → label, of the clips to stage
     lost: dict[str, set[str | None]]  # split → labels of those that this source delivered before
-    useless: list[str]  # staged files that no clip waits for and no entry of the ledger names
+    useless: list[str]  # staged files that no clip waits for; where sources are kept, those that the ledger names stay
 
 
 def _needs(run: IngestRun, source: ArchiveSource) -> _Needs:
@@ -64,8 +64,9 @@ def _needs(run: IngestRun, source: ArchiveSource) -> _Needs:
     wanted = pc.and_(is_open, pc.invert(pc.or_(made, has_video)))
     missing = pc.and_(wanted, pc.invert(is_staged))
     lost = pc.and_(missing, pc.and_(delivered, pc.fill_null(pc.equal(downloads["source"], source.kind), False)))
-    named = pc.is_in(staged, downloads["path"].combine_chunks())
-    useless = pc.and_(pc.and_(rows["used"], is_staged), pc.invert(pc.or_(wanted, named)))
+    waited_for = True if run.config.execution.keep_sources else pc.and_(is_open, pc.invert(made))
+    named = downloads["path"].filter(pc.and_(delivered, waited_for)).combine_chunks()
+    useless = pc.and_(pc.and_(rows["used"], is_staged), pc.invert(pc.or_(wanted, pc.is_in(staged, named))))
     columns = rows.select(["split", "clip_id", "label"])
     clips: dict[str, dict[str, str | None]] = {}
     for row in columns.filter(missing).to_pylist():

@@ -7,9 +7,12 @@ got through a part of its clips may return their entries alone; what is left of 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from vidclf.errors import ClipError, Postponed
+from vidclf.ledger import Entry
+from vidclf.processes import DeadlinePassed
 from vidclf.storage import Store
 
 
@@ -33,3 +36,15 @@ class StageJob:
     def rest(self, done: Collection[str]) -> Sequence[StageJob]:
         """The work of the clips that are not ``done``, clip by clip; none for a stage that always does all or nothing."""
         return ()
+
+
+def as_far_as_it_goes(entries: Iterable[Entry]) -> list[Entry]:
+    """All entries, or those before what ended them, be it the job's time; raises where there is none before it."""
+    got: list[Entry] = []
+    try:
+        for entry in entries:
+            got.append(entry)
+    except (ClipError, Postponed, DeadlinePassed):
+        if not got:
+            raise
+    return got

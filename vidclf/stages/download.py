@@ -11,11 +11,10 @@ from vidclf.config import fingerprint
 from vidclf.errors import Blocked, Postponed, SourceError, Unreachable
 from vidclf.ledger import Entry
 from vidclf.politeness import Gatekeeper
-from vidclf.processes import DeadlinePassed
 from vidclf.scratch import scratch_folder
 from vidclf.sources import Fetched, Source, Wanted
 from vidclf.sources.archives import ArchiveSource
-from vidclf.stages import StageJob
+from vidclf.stages import StageJob, as_far_as_it_goes
 
 STAGE = "download"
 
@@ -72,7 +71,7 @@ def do(job: Job) -> list[Entry]:
     closed: Postponed | None = None
     for source in job.sources[len(failures) :]:
         try:
-            return _as_far_as_it_goes(_deliver(job, source))
+            return as_far_as_it_goes(_deliver(job, source))
         except SourceError as error:
             failures.append(error)
         except Postponed as error:
@@ -93,18 +92,6 @@ def _from_the_others(job: Job, waiting: int, closed: Postponed, failures: list[S
         except (SourceError, Postponed):
             continue  # asked again, in their order, when the host is open
     raise Postponed(closed.host, closed.until, closed.why, then=replace(job, failures=tuple(failures)))
-
-
-def _as_far_as_it_goes(entries: Iterator[Entry]) -> list[Entry]:
-    """All entries, or those before what ended them; raises where that is none."""
-    got: list[Entry] = []
-    try:
-        for entry in entries:
-            got.append(entry)
-    except (SourceError, Postponed, DeadlinePassed):
-        if not got:
-            raise
-    return got
 
 
 def _deliver(job: Job, source: Source) -> Iterator[Entry]:

@@ -240,7 +240,7 @@ def _print_collected(found: Collected) -> None:
 def _print_takedown(done: Takedown) -> None:
     click.echo(
         f"{_clips(len(done.clip_ids))} removed: {done.videos} videos, {done.frames} rows of frames and {done.reports} "
-        f"reports erased; the latest snapshot is {done.snapshot_id}"
+        f"reports erased; {f'the latest snapshot is {done.snapshot_id}' if done.snapshot_id else 'nothing was published yet'}"
     )
 
 

@@ -166,6 +166,19 @@ def test_a_clip_that_a_run_made_and_never_published_is_found(ingest: Ingest, ing
     assert grown.open_clips() == set()
 
 
+def test_a_clip_can_be_taken_out_before_anything_was_published(ingested: Path, tmp_path: Path) -> None:
+    begun = Ingest(Store(tmp_path / "begun"), ingested / "videos")
+    begun.work()  # and is killed before it publishes
+    orphan = "orphan_000000_000001"  # and before the ledger heard of this one
+    begun.store.write_bytes(f"clips/{begun.recipes.clips}/{orphan}.mp4", b"x")
+    done = remove(begun.store, find_clips(begun.store, [A, orphan]))
+    assert (done.clip_ids, done.snapshot_id) == ((A, orphan), None)
+    assert showing(begun.store, A, orphan) == set()
+    assert latest_id(begun.store) is None
+    assert begun.run().stats["errors"]["removed"] == 1
+    assert verify(begun.store).intact
+
+
 def test_a_clip_that_only_an_older_snapshot_has_is_found(ingest: Ingest, ingested: Path) -> None:
     fewer = Ingest(ingest.store, ingested / "videos", ANNOTATED[2:])
     latest = fewer.run()
@@ -194,7 +207,7 @@ def test_reports_that_show_a_clip_are_erased(ingest: Ingest) -> None:
 
 def test_unknown_ids_are_one_error_and_nothing_happens(ingest: Ingest) -> None:
     before = {file.path: file.modified for file in files_in(ingest.store)}
-    with pytest.raises(ConfigError, match="has 'nosuch', 'alsonot'; nothing was removed"):
+    with pytest.raises(ConfigError, match="has never had 'nosuch', 'alsonot'; nothing was removed"):
         find_clips(ingest.store, [A, "nosuch"], ["alsonot"])
     said = CliRunner().invoke(main, ["dataset", "remove", ingest.store.uri, A, "nosuch", "--yes"])
     assert said.exit_code == 2

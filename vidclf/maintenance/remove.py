@@ -33,7 +33,7 @@ from vidclf.maintenance.datasets import (
     whole_snapshots,
 )
 from vidclf.maintenance.files import delete_files, files_in, folders_in, in_threads
-from vidclf.snapshot import Snapshot, point_latest_at, read_snapshot, write_snapshot
+from vidclf.snapshot import Snapshot, latest_id, point_latest_at, read_snapshot, write_snapshot
 from vidclf.stages.augment import STAGE as AUGMENT
 from vidclf.stages.download import STAGE as DOWNLOAD
 from vidclf.stages.frames import STAGE as OF_FRAMES
@@ -69,17 +69,17 @@ class Takedown:
     """What was taken out."""
 
     clip_ids: tuple[str, ...]
-    snapshot_id: str  # the latest, which is without them
+    snapshot_id: str | None  # the latest, which is without them; None: nothing was published yet
     videos: int  # files erased: clips under every recipe, and source videos
     frames: int  # rows of frames emptied: originals and variants, under every recipe
     reports: int  # pages erased that showed one of the clips
 
 
 def find_clips(store: Store, clip_ids: Collection[str], source_ids: Collection[str] = ()) -> tuple[Target, ...]:
-    """The clips of these ids, and all clips of these sources, in whatever snapshot they are, or in the ledger alone.
+    """The clips of these ids, and all clips of these sources, in whatever snapshot they are, in the ledger or in the store.
 
     Raises:
-        ConfigError: there is no dataset, or an id is in neither; the message names all that are not.
+        ConfigError: there is no dataset, or an id is in none of these; the message names all that are not.
     """
     num_shards = int(require_dataset(store)["num_shards"])
     found: dict[str, Target] = {}
@@ -93,11 +93,15 @@ def find_clips(store: Store, clip_ids: Collection[str], source_ids: Collection[s
             found[clip_id] = Target(clip_id, source, shard_of(source, num_shards), source in source_ids)
     for target in _in_the_ledger(store, {*clip_ids} - found.keys(), {*source_ids}, num_shards):
         found.setdefault(target.clip_id, target)
+    for clip_id in {*clip_ids} - found.keys():
+        if _is_stored(store, clip_id):
+            name = _SEGMENT.sub("", clip_id)
+            found[clip_id] = Target(clip_id, name, shard_of(name, num_shards))
     unknown = sorted({*clip_ids} - found.keys())
     unknown += sorted({*source_ids} - {target.source_id for target in found.values() if target.with_source})
     if unknown:
         shown = ", ".join(map(repr, unknown[:10])) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
-        raise ConfigError(f"no snapshot or ledger of dataset {store.uri} has {shown}; nothing was removed")
+        raise ConfigError(f"dataset {store.uri} has never had {shown}; nothing was removed")
     return tuple(target for _, target in sorted(found.items()))
 
 
@@ -116,6 +120,14 @@ def _in_the_ledger(store: Store, clip_ids: set[str], source_ids: set[str], num_s
                     yield Target(entry["key"], source or name, shard, source is not None)
 
 
+def _is_stored(store: Store, clip_id: str) -> bool:
+    """Whether a file of the clip is there, of which a kill kept the ledger from knowing."""
+    if "/" in clip_id:
+        return False
+    folders = ("sources", *(f"clips/{recipe}" for recipe in folders_in(store, "clips")))
+    return any(store.is_file(f"{folder}/{clip_id}.mp4") for folder in folders)
+
+
 def remove(store: Store, targets: Sequence[Target], reason: str | None = None) -> Takedown:
     """Take clips out of a dataset.
 
@@ -128,7 +140,7 @@ def remove(store: Store, targets: Sequence[Target], reason: str | None = None) -
         reason: for the ledger.
 
     Raises:
-        ConfigError: the dataset has no snapshot.
+        ConfigError: there is no dataset.
         LeaseHeld: a run works on it.
         LeaseLost: somebody took it over; run again.
     """
@@ -138,10 +150,11 @@ def remove(store: Store, targets: Sequence[Target], reason: str | None = None) -
     for target in targets:
         shards[target.shard].append(target)
     with hold(store, run_id) as lease:
-        latest = read_snapshot(store)
+        latest = read_snapshot(store) if latest_id(store) is not None else None
         _entomb(store, shards, BEGUN, reason, run_id)
         lease.check()
-        latest = _publish_without(store, latest, run_id)
+        if latest is not None:
+            latest = _publish_without(store, latest, run_id)
         erased = _Erasure(store, lease, run_id)
         for shard, clips in sorted(shards.items()):
             erased.shard(shard, clips)
@@ -149,7 +162,7 @@ def remove(store: Store, targets: Sequence[Target], reason: str | None = None) -
         lease.check()
         _entomb(store, shards, DONE, reason, run_id)
     ids = tuple(target.clip_id for target in targets)
-    return Takedown(ids, latest.snapshot_id, erased.videos, erased.frames, reports)
+    return Takedown(ids, latest.snapshot_id if latest else None, erased.videos, erased.frames, reports)
 
 
 def _entomb(store: Store, shards: dict[int, list[Target]], outcome: str, reason: str | None, run_id: str) -> None:

@@ -176,11 +176,14 @@ def test_a_replacement_counts_whichever_tar_is_read_last(mirror: Mirror) -> None
     assert staged.read_bytes() == (mirror.folder / "drawn/the replacement.mp4").read_bytes()
 
 
-def test_clips_that_are_made_are_not_staged_again_for_other_frames(mirror: Mirror) -> None:
+def test_a_grown_list_with_other_frames_stages_the_clips_alone_that_are_not_made(mirror: Mirror) -> None:
     assert mirror.make() == BOTH
-    assert mirror.sources == set()
     assert mirror.make(frames={"num_frames": 2}) == []
-    assert mirror.sources == set()
+    new = "id00000000d"
+    mirror.clips[YOGA] = [*CLIPS[YOGA], new]
+    mirror.write("train/part_1.tar.gz", {f"{YOGA}/{clip_id(name)}.mp4": name for name in mirror.clips[YOGA]})
+    assert mirror.stage(frames={"num_frames": 2}) == ["part_1.tar.gz"]
+    assert mirror.sources == {clip_id(new)}
 
 
 def test_another_profile_reads_the_tars_again_whose_clips_were_not_kept_and_only_those(mirror: Mirror) -> None:

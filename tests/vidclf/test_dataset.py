@@ -16,6 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from tests.vidclf.conftest import TinyDataset
+from tests.vidclf.ingested import A, Ingest
 from vidclf.clips import MANIFEST
 from vidclf.config import DataConfig
 from vidclf.data.batch import Failure
@@ -23,8 +24,10 @@ from vidclf.data.dataset import ClipDataset, collate
 from vidclf.data.frames import FrameReader
 from vidclf.data.jpeg import with_opencv, with_pillow
 from vidclf.data.quarantine import Quarantine
-from vidclf.data.view import View
-from vidclf.errors import ConfigError, VidclfError
+from vidclf.data.view import StoredFrames, View
+from vidclf.errors import ConfigError, Removed, VidclfError
+from vidclf.maintenance.remove import empty_rows, find_clips, remove
+from vidclf.snapshot import read_snapshot
 from vidclf.storage import Store
 
 Make = Callable[..., TinyDataset]
@@ -72,6 +75,26 @@ def test_a_sample_depends_on_seed_epoch_and_index_only(make_dataset: Make, make_
     assert forward == samples(list(reversed(range(12))))
     assert forward != samples(list(range(12)), epoch=1)
     assert forward != samples(list(range(12)), seed=1)
+
+
+def test_an_old_snapshot_is_read_without_what_was_taken_out_since(ingest: Ingest, make_view: MakeView) -> None:
+    old = read_snapshot(ingest.store)
+    arguments = (
+        old.clips,
+        ingest.store,
+        old.classes,
+        "train",
+        make_view(stored=StoredFrames(num_frames=4, side_size=32), sampling_rate=1),
+    )
+    before = ClipDataset(*arguments, train=True)
+    remove(ingest.store, find_clips(ingest.store, [A]))
+    after = ClipDataset(*arguments, train=True)
+    assert {entry.clip_id for entry in before.entries} - {entry.clip_id for entry in after.entries} == {A}
+    assert [len(after[index]["video"]) for index in range(len(after))] == [3] * len(after)
+    assert after.describe()["not_ok"] == {**before.describe()["not_ok"], "removed": 1}
+    failure = before[0]["failure"]
+    assert failure is not None
+    assert failure.reason == f"clip {A} was taken out since this snapshot; train on the latest"
 
 
 def test_loader_processes_give_what_this_process_gives(make_dataset: Make, make_view: MakeView) -> None:
@@ -256,6 +279,18 @@ def test_a_clip_in_a_bucket_is_one_ranged_read_once_its_file_is_known(
         assert reader.read(path, row) == here.read(path, row)
         requests = [message for message in caplog.messages if path in message]
         assert [("GET" in message, '" 206' in message) for message in requests] == [(True, True)]  # partial content
+
+
+def test_a_file_in_a_bucket_that_a_takedown_wrote_anew_is_read_anew(make_dataset: Make, bucket: str) -> None:
+    local, path = make_dataset({"val": 2}), "frames/a.parquet"
+    reader, here = FrameReader(Store(bucket)), FrameReader(local.store)
+    reader.store.write_bytes(path, local.store.read_bytes(path))
+    assert reader.read(path, 3) == here.read(path, 3)
+    assert empty_rows(Store(bucket), path, {"val-dark-0"}) == 1  # in front of the others: they have moved
+    for row in (3, 1, 2):
+        assert reader.read(path, row) == here.read(path, row)
+    with pytest.raises(Removed, match="clip val-dark-0 was taken out"):
+        reader.read(path, 0)
 
 
 @pytest.mark.parametrize("loader_workers", [0, 2])

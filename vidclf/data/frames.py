@@ -18,7 +18,7 @@ from torch import Tensor
 from vidclf.data.jpeg import Pixels, fastest
 from vidclf.data.ranged import Footers
 from vidclf.data.readers import Entry
-from vidclf.errors import StorageError, Unreadable
+from vidclf.errors import Removed, StorageError, Unreadable
 from vidclf.storage import Store
 
 
@@ -90,18 +90,32 @@ class FrameReader:
         """Row group ``row`` of ``path`` (relative to the dataset), by one read once the file is known.
 
         Raises:
-            StorageError: it cannot be read, or has no frames.
+            StorageError: it cannot be read, or is not one clip.
+            Removed: the clip was taken out of the dataset; its row is empty.
         """
         try:
+            table = self._row_group(path, row)
+        except StorageError:
+            if self.store.is_local:
+                raise
+            self._open.pop(path, None)
+            self._footers.forget(path)  # a takedown may have written the file anew since
+            table = self._row_group(path, row)
+        if len(table) != 1:
+            raise StorageError(f"row group {row} of {self.store.uri}/{path} is not one clip with frames")
+        if len(table["frames"][0].values) == 0:
+            clip_id = table["clip_id"][0].as_py()
+            raise Removed(f"clip {clip_id} was taken out since this snapshot; train on the latest")
+        return StoredClip(table["clip_id"][0].as_py(), table["variant"][0].as_py(), table["frames"][0].values)
+
+    def _row_group(self, path: str, row: int) -> pa.Table:
+        try:
             # One thread: parallelism comes from many clips.
-            table = self._file(path).read_row_group(row, columns=["clip_id", "variant", "frames"], use_threads=False)
+            return self._file(path).read_row_group(row, columns=["clip_id", "variant", "frames"], use_threads=False)
         except StorageError:
             raise
         except Exception as error:  # Arrow's, fsspec's and botocore's errors share no base
             raise StorageError(f"cannot read row group {row} of {self.store.uri}/{path}: {error}") from error
-        if len(table) != 1 or len(table["frames"][0].values) == 0:
-            raise StorageError(f"row group {row} of {self.store.uri}/{path} is not one clip with frames")
-        return StoredClip(table["clip_id"][0].as_py(), table["variant"][0].as_py(), table["frames"][0].values)
 
     def _file(self, path: str) -> pq.ParquetFile:
         if self._pid != os.getpid():

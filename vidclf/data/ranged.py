@@ -76,3 +76,7 @@ class Footers:
         if len(self._known) > self._capacity:
             self._known.popitem(last=False)
         return file
+
+    def forget(self, path: str) -> None:
+        """Ask for its size and its footer again."""
+        self._known.pop(path, None)

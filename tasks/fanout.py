@@ -9,17 +9,20 @@ from __future__ import annotations
 import random
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import ray
 from ray import exceptions as ray_errors
 
-from tasks.cluster import num_cpus
+from tasks.cluster import num_cpus, smallest_node_cpus
+from tasks.starts import open_starts, report
 from vidclf.errors import CLIP_ERRORS, ClipError, Crashed, Postponed, Retry, StorageError, TimedOut, VidclfError
 from vidclf.processes import DeadlinePassed, deadline, die_with_parent
+from vidclf.scratch import exhausted
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -27,6 +30,8 @@ Value = TypeVar("Value")
 GRACE_SECONDS = 30.0  # a worker ends its own work in time; this is for one that does not
 BACKOFF_SECONDS = 1.0  # doubled with each try, with full jitter
 POLL_SECONDS = 0.2
+MAX_LOST = 5  # machines that may die under one job; after that it is the job's doing
+EMPTY_MACHINE_SECONDS = 300.0  # that a job which is to run alone waits for one
 MAX_WAITING = 256  # jobs that wait for their turn, of one fan-out: enough to fill every host's
 
 
@@ -50,8 +55,11 @@ class _Try(Generic[Job]):
     job: Job
     attempt: int = 1
     alone: bool = False
+    beside_others: bool = False  # alone in its fan-out only: no machine could be had for it
+    lost: int = 0  # machines that died under it
     not_before: float = 0.0
     submitted: float = 0.0
+    name: str = ""
     nodes: frozenset[str] = frozenset()
 
 
@@ -103,6 +111,7 @@ def fan_out(
         do: a module-level function that does not import Prefect, directly or not.
         jobs: small and picklable; taken only as places become free.
         timeout: seconds a job may take in its worker, which ends it then; one that does not is killed some time later.
+            Waiting in Ray's queue does not count.
         attempts: tries for errors that may pass (``Retry.BACKOFF``) and for the store's.
         cpus: CPUs of one job.
         gpus: GPUs of one job.
@@ -110,7 +119,7 @@ def fan_out(
         on_postponed: told of every job that has to wait for its host's turn.
 
     Raises:
-        StorageError: a job's store failed ``attempts`` times.
+        StorageError: a job's store, or its machine's disk, failed ``attempts`` times.
         VidclfError: a job raised one that is not its clip's, as ``ConfigError``.
         Cancelled: ``stopping`` was set.
     """
@@ -133,9 +142,11 @@ class _Loop(Generic[Job, Value]):
     on_postponed: Callable[[Postponed], None]
     running: dict[Any, _Try[Job]] = field(default_factory=dict)
     again: deque[_Try[Job]] = field(default_factory=deque)
+    asked: float = 0.0  # when the workers were last asked what they have begun
 
     def run(self) -> Iterator[Settled[Job, Value]]:
-        self.remote = ray.remote(_guarded).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)
+        self.remote = self._remote(self.cpus)
+        self.starts = open_starts()
         self.fresh = iter(self.jobs)
         self.exhausted = False
         while True:
@@ -155,8 +166,7 @@ class _Loop(Generic[Job, Value]):
 
     def cancel(self) -> None:
         for reference in list(self.running):
-            ray.cancel(reference, force=True)
-            self._forget(reference)
+            self._kill(reference)
 
     def _submit_what_fits(self) -> bool:
         """Submit until places or jobs run out; whether there may be more jobs."""
@@ -164,10 +174,19 @@ class _Loop(Generic[Job, Value]):
             if not slots.take(wait=0.0 if self.running else POLL_SECONDS):
                 self.again.appendleft(attempt)
                 return True
-            attempt.submitted = time.monotonic()
-            attempt.nodes = _living_nodes()
-            self.running[self.remote.remote(self.do, attempt.job, self.timeout)] = attempt
+            self._submit(attempt)
         return not self.exhausted
+
+    def _remote(self, cpus: float) -> Any:
+        return ray.remote(_guarded).options(num_cpus=cpus, num_gpus=self.gpus, max_retries=0)
+
+    def _submit(self, attempt: _Try[Job]) -> None:
+        remote = self.remote
+        if attempt.alone and not attempt.beside_others:
+            remote = self._remote(max(self.cpus, smallest_node_cpus()))  # no neighbour of another stage
+        submitted = replace(attempt, submitted=time.monotonic(), name=uuid.uuid4().hex, nodes=_living_nodes())
+        reference = remote.remote(self.do, attempt.job, self.timeout, self.starts, submitted.name)
+        self.running[reference] = submitted
 
     def _next(self) -> _Try[Job] | None:
         if any(attempt.alone for attempt in self.running.values()):
@@ -201,11 +220,14 @@ class _Loop(Generic[Job, Value]):
             return
         except (ray_errors.NodeDiedError, ray_errors.WorkerCrashedError, ray_errors.OutOfMemoryError) as error:
             if isinstance(error, ray_errors.NodeDiedError) or attempt.nodes - _living_nodes():
-                # The machine died, which says nothing of the clip: it is no attempt.
-                self.again.append(_Try(attempt.job, attempt.attempt))
-                return
-            what = "ran out of memory" if isinstance(error, ray_errors.OutOfMemoryError) else "died"
-            crash = Crashed(f"the process that worked on it {what}")
+                if attempt.lost < MAX_LOST:
+                    # The machine died, which says nothing of the clip: it is no attempt.
+                    self.again.append(replace(attempt, lost=attempt.lost + 1))
+                    return
+                crash = Crashed(f"{MAX_LOST + 1} machines died while they worked on it")
+            else:
+                what = "ran out of memory" if isinstance(error, ray_errors.OutOfMemoryError) else "died"
+                crash = Crashed(f"the process that worked on it {what}")
             yield from self._retry_or_settle(attempt, crash, time.monotonic() - attempt.submitted)
             return
         if isinstance(value, Postponed):
@@ -219,30 +241,57 @@ class _Loop(Generic[Job, Value]):
         if error.retry is Retry.BACKOFF and attempt.attempt < self.attempts:
             self._later(attempt)
         elif error.retry is Retry.WHEN_ALLOWED and attempt.attempt < self.attempts:
-            self.again.append(_Try(attempt.job, attempt.attempt + 1))  # it will be told how long to wait
+            self.again.append(
+                replace(attempt, attempt=attempt.attempt + 1, not_before=0.0)
+            )  # it will be told how long to wait
         elif error.retry is Retry.ONCE_ALONE and not attempt.alone:
-            self.again.append(_Try(attempt.job, attempt.attempt + 1, alone=True))
+            self.again.append(replace(attempt, attempt=attempt.attempt + 1, alone=True, not_before=0.0))
         else:
             yield Settled(attempt.job, None, error, attempt.attempt, seconds)
 
     def _later(self, attempt: _Try[Job]) -> None:
         wait = random.uniform(0.0, BACKOFF_SECONDS * 2**attempt.attempt)
-        self.again.append(_Try(attempt.job, attempt.attempt + 1, not_before=time.monotonic() + wait))
+        self.again.append(replace(attempt, attempt=attempt.attempt + 1, not_before=time.monotonic() + wait))
 
     def _wait_its_turn(self, attempt: _Try[Job], postponed: Postponed) -> None:
         self.on_postponed(postponed)
-        job = attempt.job if postponed.then is None else postponed.then
+        job: Any = attempt.job if postponed.then is None else postponed.then
         wait = max(0.0, postponed.until - time.time())
-        self.again.append(_Try(job, attempt.attempt, not_before=time.monotonic() + wait))  # type: ignore[arg-type]
+        self.again.append(replace(attempt, job=job, not_before=time.monotonic() + wait))
 
     def _end_overdue(self) -> Iterator[Settled[Job, Value]]:
-        now = time.monotonic()
-        for reference, attempt in list(self.running.items()):
-            if now - attempt.submitted > 2 * self.timeout + GRACE_SECONDS:  # it may have waited its turn in Ray
-                ray.cancel(reference, force=True)
-                self._forget(reference)
+        """End what does not end by itself, and put back what waits in vain for a machine of its own."""
+        now, allowed = time.monotonic(), self.timeout + GRACE_SECONDS
+        late = [
+            (reference, attempt)
+            for reference, attempt in self.running.items()
+            if now - attempt.submitted > (min(allowed, EMPTY_MACHINE_SECONDS) if attempt.alone else allowed)
+        ]
+        if not late or now - self.asked < GRACE_SECONDS / 10:
+            return
+        self.asked = now
+        worked = self._seconds_worked([attempt for _, attempt in late])
+        for reference, attempt in late:
+            seconds = worked.get(attempt.name)
+            if seconds is not None and seconds > allowed:
+                self._kill(reference)
                 error = TimedOut(f"took longer than {self.timeout:g} s and did not end by itself")
-                yield from self._retry_or_settle(attempt, error, now - attempt.submitted)
+                yield from self._retry_or_settle(attempt, error, seconds)
+            elif seconds is None and attempt.alone and now - attempt.submitted > EMPTY_MACHINE_SECONDS:
+                self._kill(reference)
+                self.again.append(replace(attempt, beside_others=True))
+
+    def _seconds_worked(self, tries: list[_Try[Job]]) -> dict[str, float]:
+        """For how long those were worked on that have begun; the others wait in Ray's queue."""
+        now = time.monotonic()
+        try:
+            return dict(ray.get(self.starts.seconds.remote([(one.name, now - one.submitted) for one in tries])))
+        except ray_errors.RayActorError:  # its machine died; it starts elsewhere, and is asked again
+            return {}
+
+    def _kill(self, reference: Any) -> None:
+        ray.cancel(reference, force=True)
+        self._forget(reference)
 
     def _forget(self, reference: Any) -> _Try[Job]:
         attempt = self.running.pop(reference)
@@ -250,9 +299,12 @@ class _Loop(Generic[Job, Value]):
         return attempt
 
 
-def _guarded(do: Callable[[Any], Any], job: Any, timeout: float) -> tuple[Any, str | None, str | None, float]:
+def _guarded(
+    do: Callable[[Any], Any], job: Any, timeout: float, starts: ray.actor.ActorHandle, name: str
+) -> tuple[Any, str | None, str | None, float]:
     """In the worker: the value, or the kind and message of the clip's own error; and the seconds it took."""
     die_with_parent()  # Ray's own way takes seconds, in which the work of a killed run would go on
+    report(starts, name)
     began = time.perf_counter()
     try:
         with deadline(timeout):
@@ -265,7 +317,9 @@ def _guarded(do: Callable[[Any], Any], job: Any, timeout: float) -> tuple[Any, s
         return postponed, None, None, time.perf_counter() - began
     except VidclfError:
         raise  # the request's fault, or the store's: not the clip's
-    except Exception as error:  # noqa: BLE001  hostile input finds what nobody thought of; it costs its clip, with a reason
+    except Exception as error:  # hostile input finds what nobody thought of; it costs its clip, with a reason
+        if trouble := exhausted(error):
+            raise trouble from error  # of this machine, not of the clip
         return None, Crashed.kind, f"{type(error).__name__}: {error}"[:500], time.perf_counter() - began
 
 

@@ -83,7 +83,7 @@ def test_after_a_pause_one_tries_alone_and_its_answer_opens_the_host(gate: Gate,
     gate.turn("host", "first", None)
     with pytest.raises(Postponed):
         gate.turn("host", "second", None)
-    gate.answered("host")
+    gate.answered("host", "first")
     gate.turn("host", "second", None)
     gate.turn("host", "third", None)
 
@@ -112,7 +112,7 @@ def test_a_host_that_goes_on_blocking_is_given_up_until_the_next_run(gate: Gate,
 def test_a_silent_host_is_left_alone_after_a_while_and_one_answer_resets_the_count(gate: Gate) -> None:
     for _ in range(SILENCES - 1):
         gate.silent("host", "refused", pause=60)
-    gate.answered("host")
+    gate.answered("host", "first")
     for _ in range(SILENCES - 1):
         gate.silent("host", "refused", pause=60)
     gate.turn("host", "who", None)

@@ -19,15 +19,15 @@ import ray
 from ray import exceptions as ray_errors
 
 from tasks.cluster import num_cpus, smallest_node_cpus
-from tasks.starts import open_starts, report
+from tasks.starts import Clock, on_the_clock
 from vidclf.errors import CLIP_ERRORS, ClipError, Crashed, Postponed, Retry, StorageError, TimedOut, VidclfError
-from vidclf.processes import DeadlinePassed, deadline, die_with_parent
+from vidclf.processes import DeadlinePassed, deadline, die_with_parent, last_resort
 from vidclf.scratch import exhausted
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
 
-GRACE_SECONDS = 30.0  # a worker ends its own work in time; this is for one that does not
+GRACE_SECONDS = 30.0  # a worker ends its own work in time; one that does not is ended with it so much later
 BACKOFF_SECONDS = 1.0  # doubled with each try, with full jitter
 POLL_SECONDS = 0.2
 MAX_LOST = 5  # machines that may die under one job; after that it is the job's doing
@@ -91,6 +91,7 @@ class Slots:
 
 
 slots = Slots()
+clock = Clock()
 stopping = threading.Event()  # set: every fan-out of the process cancels its work and raises Cancelled
 
 
@@ -110,7 +111,7 @@ def fan_out(
     Args:
         do: a module-level function that does not import Prefect, directly or not.
         jobs: small and picklable; taken only as places become free.
-        timeout: seconds a job may take in its worker, which ends it then; one that does not is killed some time later.
+        timeout: seconds a job may take in its worker, which ends it then, or some time later itself with it.
             Waiting in Ray's queue does not count.
         attempts: tries for errors that may pass (``Retry.BACKOFF``) and for the store's.
         cpus: CPUs of one job.
@@ -142,11 +143,10 @@ class _Loop(Generic[Job, Value]):
     on_postponed: Callable[[Postponed], None]
     running: dict[Any, _Try[Job]] = field(default_factory=dict)
     again: deque[_Try[Job]] = field(default_factory=deque)
-    asked: float = 0.0  # when the workers were last asked what they have begun
 
     def run(self) -> Iterator[Settled[Job, Value]]:
         self.remote = self._remote(self.cpus)
-        self.starts = open_starts()
+        clock.open()
         self.fresh = iter(self.jobs)
         self.exhausted = False
         while True:
@@ -162,7 +162,7 @@ class _Loop(Generic[Job, Value]):
                 ready, _ = ray.wait(list(self.running), num_returns=len(self.running), timeout=0)
             for reference in ready:
                 yield from self._settle(reference)
-            yield from self._end_overdue()
+            self._put_back_what_waits_in_vain()
 
     def cancel(self) -> None:
         for reference in list(self.running):
@@ -185,7 +185,7 @@ class _Loop(Generic[Job, Value]):
         if attempt.alone and not attempt.beside_others:
             remote = self._remote(max(self.cpus, smallest_node_cpus()))  # no neighbour of another stage
         submitted = replace(attempt, submitted=time.monotonic(), name=uuid.uuid4().hex, nodes=_living_nodes())
-        reference = remote.remote(self.do, attempt.job, self.timeout, self.starts, submitted.name)
+        reference = remote.remote(self.do, attempt.job, self.timeout, GRACE_SECONDS, clock.name, submitted.name)
         self.running[reference] = submitted
 
     def _next(self) -> _Try[Job] | None:
@@ -224,11 +224,13 @@ class _Loop(Generic[Job, Value]):
                     # The machine died, which says nothing of the clip: it is no attempt.
                     self.again.append(replace(attempt, lost=attempt.lost + 1))
                     return
-                crash = Crashed(f"{MAX_LOST + 1} machines died while they worked on it")
+                end: ClipError = Crashed(f"{MAX_LOST + 1} machines died while they worked on it")
+            elif self._ended_itself(attempt):
+                end = TimedOut(f"took longer than {self.timeout:g} s and did not end by itself")
             else:
                 what = "ran out of memory" if isinstance(error, ray_errors.OutOfMemoryError) else "died"
-                crash = Crashed(f"the process that worked on it {what}")
-            yield from self._retry_or_settle(attempt, crash, time.monotonic() - attempt.submitted)
+                end = Crashed(f"the process that worked on it {what}")
+            yield from self._retry_or_settle(attempt, end, time.monotonic() - attempt.submitted)
             return
         if isinstance(value, Postponed):
             self._wait_its_turn(attempt, value)
@@ -236,6 +238,12 @@ class _Loop(Generic[Job, Value]):
             yield Settled(attempt.job, value, None, attempt.attempt, seconds)
         else:
             yield from self._retry_or_settle(attempt, CLIP_ERRORS[kind](message), seconds)
+
+    def _ended_itself(self, attempt: _Try[Job]) -> bool:
+        """Whether a worker that died did so because its time was over, as ``_guarded`` has it do."""
+        if time.monotonic() - attempt.submitted < self.timeout + GRACE_SECONDS:
+            return False
+        return (clock.seconds(attempt.name) or 0.0) >= self.timeout  # it may have waited in Ray's queue
 
     def _retry_or_settle(self, attempt: _Try[Job], error: ClipError, seconds: float) -> Iterator[Settled[Job, Value]]:
         if error.retry is Retry.BACKOFF and attempt.attempt < self.attempts:
@@ -259,35 +267,17 @@ class _Loop(Generic[Job, Value]):
         wait = max(0.0, postponed.until - time.time())
         self.again.append(replace(attempt, job=job, not_before=time.monotonic() + wait))
 
-    def _end_overdue(self) -> Iterator[Settled[Job, Value]]:
-        """End what does not end by itself, and put back what waits in vain for a machine of its own."""
-        now, allowed = time.monotonic(), self.timeout + GRACE_SECONDS
-        late = [
-            (reference, attempt)
-            for reference, attempt in self.running.items()
-            if now - attempt.submitted > (min(allowed, EMPTY_MACHINE_SECONDS) if attempt.alone else allowed)
-        ]
-        if not late or now - self.asked < GRACE_SECONDS / 10:
-            return
-        self.asked = now
-        worked = self._seconds_worked([attempt for _, attempt in late])
-        for reference, attempt in late:
-            seconds = worked.get(attempt.name)
-            if seconds is not None and seconds > allowed:
-                self._kill(reference)
-                error = TimedOut(f"took longer than {self.timeout:g} s and did not end by itself")
-                yield from self._retry_or_settle(attempt, error, seconds)
-            elif seconds is None and attempt.alone and now - attempt.submitted > EMPTY_MACHINE_SECONDS:
+    def _put_back_what_waits_in_vain(self) -> None:
+        """Who was to have a machine of its own and gets none has at least none of this fan-out beside it."""
+        now = time.monotonic()
+        for reference, attempt in list(self.running.items()):
+            if not attempt.alone or attempt.beside_others or now - attempt.submitted < EMPTY_MACHINE_SECONDS:
+                continue
+            if clock.seconds(attempt.name) is None:
                 self._kill(reference)
                 self.again.append(replace(attempt, beside_others=True))
-
-    def _seconds_worked(self, tries: list[_Try[Job]]) -> dict[str, float]:
-        """For how long those were worked on that have begun; the others wait in Ray's queue."""
-        now = time.monotonic()
-        try:
-            return dict(ray.get(self.starts.seconds.remote([(one.name, now - one.submitted) for one in tries])))
-        except ray_errors.RayActorError:  # its machine died; it starts elsewhere, and is asked again
-            return {}
+            else:
+                self.running[reference] = replace(attempt, beside_others=True)  # it has begun: not asked again
 
     def _kill(self, reference: Any) -> None:
         ray.cancel(reference, force=True)
@@ -300,14 +290,13 @@ class _Loop(Generic[Job, Value]):
 
 
 def _guarded(
-    do: Callable[[Any], Any], job: Any, timeout: float, starts: ray.actor.ActorHandle, name: str
+    do: Callable[[Any], Any], job: Any, timeout: float, grace: float, clock_name: str, name: str
 ) -> tuple[Any, str | None, str | None, float]:
     """In the worker: the value, or the kind and message of the clip's own error; and the seconds it took."""
     die_with_parent()  # Ray's own way takes seconds, in which the work of a killed run would go on
-    report(starts, name)
     began = time.perf_counter()
     try:
-        with deadline(timeout):
+        with on_the_clock(clock_name, name), last_resort(timeout + grace), deadline(timeout):
             return do(job), None, None, time.perf_counter() - began
     except DeadlinePassed:
         return None, TimedOut.kind, f"took longer than {timeout:g} s", time.perf_counter() - began

@@ -1,48 +1,84 @@
-"""When jobs began in their workers, as these say themselves: what waits in Ray's queue has not begun."""
+"""For how long jobs have been worked on, as their workers say: what waits in Ray's queue has not begun.
+
+Only a job that lasts is reported, by a thread of its worker, so that the many short ones cost nothing.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import ray
 
-_NAME = f"vidclf-starts-{uuid.uuid4().hex}"  # one for each driver
-_WORKER = uuid.uuid4().hex
+REPORT_SECONDS = 1.0  # a job that takes less is not heard of
+
+_worker = uuid.uuid4().hex
+_current: tuple[str, str, float] | None = None  # actor, job, time.monotonic() at its beginning
+_reporter: threading.Thread | None = None
 
 
 class Starts:
     """What every worker began last. Its memory does not grow with the number of jobs."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[str, float]] = {}  # worker → job, time.monotonic()
-        restarted = ray.get_runtime_context().was_current_actor_reconstructed
-        self._forgot: float | None = time.monotonic() if restarted else None
+        self._last: dict[str, tuple[str, float]] = {}  # worker → job, time.monotonic() at its beginning
 
-    def began(self, worker: str, job: str) -> None:
-        self._last[worker] = (job, time.monotonic())
+    def began(self, worker: str, job: str, seconds: float) -> None:
+        self._last[worker] = (job, time.monotonic() - seconds)
 
-    def seconds(self, jobs: Sequence[tuple[str, float]]) -> dict[str, float]:
-        """For how long jobs have been worked on, of those that have begun.
-
-        Args:
-            jobs: names, and the seconds since they were submitted. What was submitted before this actor lost its memory
-                counts as begun then.
-        """
-        now = time.monotonic()
-        began = {job: now - at for job, at in self._last.values()}
-        if self._forgot is not None:
-            since = now - self._forgot
-            began = {job: since for job, submitted in jobs if submitted > since} | began
-        return {job: began[job] for job, _ in jobs if job in began}
+    def seconds(self, job: str) -> float | None:
+        """How long ago a job began; None: it did not, or just now."""
+        return next((time.monotonic() - began for name, began in self._last.values() if name == job), None)
 
 
-def open_starts() -> ray.actor.ActorHandle:
-    """This driver's one ``Starts`` actor."""
-    return ray.remote(Starts).options(name=_NAME, get_if_exists=True, num_cpus=0, max_restarts=-1).remote()
+class Clock:
+    """This driver's clock of its jobs: one ``Starts`` actor, which is made when first needed."""
+
+    def __init__(self) -> None:
+        self.name = f"vidclf-starts-{uuid.uuid4().hex}"
+
+    def open(self) -> None:
+        """Have the actor there, also where another connection to Ray had it, or it died."""
+        self._actor()
+
+    def seconds(self, job: str) -> float | None:
+        """How long ago ``job`` began; None: nobody has said that it did."""
+        try:
+            found: float | None = ray.get(self._actor().seconds.remote(job))
+        except ray.exceptions.RayActorError:  # its machine died, and what it knew is lost
+            return None
+        return found
+
+    def _actor(self) -> ray.actor.ActorHandle:
+        options = {"name": self.name, "get_if_exists": True}
+        return ray.remote(Starts).options(**options, num_cpus=0, max_restarts=-1).remote()
 
 
-def report(starts: ray.actor.ActorHandle, job: str) -> None:
-    """In a worker: ``job`` begins now. Nobody waits for the answer."""
-    starts.began.remote(_WORKER, job)
+@contextlib.contextmanager
+def on_the_clock(clock: str, job: str) -> Iterator[None]:
+    """In a worker: the block is the work on ``job``. ``clock`` is the name of the driver's."""
+    global _current, _reporter
+    if _reporter is None:
+        _reporter = threading.Thread(target=_report, name="starts", daemon=True)
+        _reporter.start()
+    _current = (clock, job, time.monotonic())
+    try:
+        yield
+    finally:
+        _current = None
+
+
+def _report() -> None:
+    said = None
+    while True:
+        time.sleep(REPORT_SECONDS / 2)
+        current = _current
+        if current is None or current == said or time.monotonic() - current[2] < REPORT_SECONDS:
+            continue
+        clock, job, began = current
+        with contextlib.suppress(ValueError):  # the clock is gone: next time
+            ray.get_actor(clock).began.remote(_worker, job, time.monotonic() - began)
+            said = current

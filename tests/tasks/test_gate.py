@@ -1,0 +1,60 @@
+"""The hosts' gate may die with its machine: that costs a short wait, no clip and no video. Ray is real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from tasks.cluster import cluster
+from tasks.fanout import fan_out
+from tasks.gate import RayGate, open_gate
+from vidclf.errors import Postponed
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module", autouse=True)
+def running_ray() -> Iterator[None]:
+    with cluster():
+        yield
+
+
+def ask_and_tell(gate: RayGate) -> str:
+    gate.turn("host", "who", None)
+    ray.kill(gate._actor, no_restart=False)  # while the video is on its way
+    gate.answered("host", "who")
+    ray.kill(gate._actor, no_restart=False)
+    gate.silent("host", "refused", 1.0)
+    return "the video"
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_gate_that_dies_is_asked_again(restarts: bool) -> None:
+    gate = open_gate()
+    for number in range(3):
+        ray.kill(gate._actor, no_restart=not restarts)
+        gate.turn("host", f"clip {number}", None)
+        ray.kill(gate._actor, no_restart=not restarts)
+        gate.blocked("busy", "HTTP 429", 60.0, 1.0)
+        with pytest.raises(Postponed, match="HTTP 429"):
+            gate.turn("busy", f"clip {number}", None)
+
+
+def test_a_video_that_was_fetched_while_the_gate_died_is_not_lost() -> None:
+    (end,) = fan_out(ask_and_tell, [open_gate()], timeout=60)
+    assert (end.value, end.error, end.attempts) == ("the video", None, 1)
+
+
+def test_the_turns_of_a_killed_run_are_free_for_the_next_one() -> None:
+    killed = open_gate()
+    killed.turn("slow", "first", 3600)
+    for number in range(300):
+        with pytest.raises(Postponed):
+            killed.turn("slow", f"clip {number}", 60)
+    with pytest.raises(Postponed) as postponed:
+        open_gate().turn("slow", "of the next run", 3600)
+    with pytest.raises(Postponed) as other:
+        open_gate().turn("slow", "of the next run", 60)
+    assert other.value.until - postponed.value.until < 120

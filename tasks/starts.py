@@ -39,22 +39,24 @@ class Clock:
 
     def __init__(self) -> None:
         self.name = f"vidclf-starts-{uuid.uuid4().hex}"
+        self._lock = threading.Lock()
+        self._made: ray.actor.ActorHandle | None = None  # the actor lives as long as this
 
     def open(self) -> None:
-        """Have the actor there, also where another connection to Ray had it, or it died."""
-        self._actor()
+        """Have the actor there; the one of an earlier connection to Ray is gone with it."""
+        with self._lock:
+            try:
+                ray.get_actor(self.name)
+            except ValueError:
+                self._made = ray.remote(Starts).options(name=self.name, num_cpus=0, max_restarts=-1).remote()
 
     def seconds(self, job: str) -> float | None:
         """How long ago ``job`` began; None: nobody has said that it did."""
         try:
-            found: float | None = ray.get(self._actor().seconds.remote(job))
-        except ray.exceptions.RayActorError:  # its machine died, and what it knew is lost
+            found: float | None = ray.get(ray.get_actor(self.name).seconds.remote(job))
+        except (ValueError, ray.exceptions.RayActorError):  # its machine died, and what it knew is lost
             return None
         return found
-
-    def _actor(self) -> ray.actor.ActorHandle:
-        options = {"name": self.name, "get_if_exists": True}
-        return ray.remote(Starts).options(**options, num_cpus=0, max_restarts=-1).remote()
 
 
 @contextlib.contextmanager
@@ -79,6 +81,6 @@ def _report() -> None:
         if current is None or current == said or time.monotonic() - current[2] < REPORT_SECONDS:
             continue
         clock, job, began = current
-        with contextlib.suppress(ValueError):  # the clock is gone: next time
+        with contextlib.suppress(ValueError, RuntimeError, ray.exceptions.RayError):  # the clock is away: next time
             ray.get_actor(clock).began.remote(_worker, job, time.monotonic() - began)
             said = current

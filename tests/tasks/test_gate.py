@@ -45,16 +45,3 @@ def test_a_gate_that_dies_is_asked_again(restarts: bool) -> None:
 def test_a_video_that_was_fetched_while_the_gate_died_is_not_lost() -> None:
     (end,) = fan_out(ask_and_tell, [open_gate()], timeout=60)
     assert (end.value, end.error, end.attempts) == ("the video", None, 1)
-
-
-def test_the_turns_of_a_killed_run_are_free_for_the_next_one() -> None:
-    killed = open_gate()
-    killed.turn("slow", "first", 3600)
-    for number in range(300):
-        with pytest.raises(Postponed):
-            killed.turn("slow", f"clip {number}", 60)
-    with pytest.raises(Postponed) as postponed:
-        open_gate().turn("slow", "of the next run", 3600)
-    with pytest.raises(Postponed) as other:
-        open_gate().turn("slow", "of the next run", 60)
-    assert other.value.until - postponed.value.until < 120

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.testing.utilities import prefect_test_harness
 
-from flows.server import prefect_server
 from tasks import fanout
 from tasks.window import in_window
 
@@ -17,11 +17,16 @@ pytestmark = pytest.mark.integration
 PATIENCE = 60.0  # seconds; what should happen at once happens before
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:
-    fanout.stopping.clear()
-    with prefect_server():
+    with prefect_test_harness(server_startup_timeout=120):
         yield
+
+
+@pytest.fixture(autouse=True)
+def not_stopping() -> Iterator[None]:
+    fanout.stopping.clear()
+    yield
     fanout.stopping.clear()
 
 

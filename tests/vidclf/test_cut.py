@@ -148,7 +148,6 @@ def test_a_beginning_at_an_odd_tick_moves_no_frame() -> None:
 
 
 def test_a_full_disk_is_not_the_videos_fault(make_video: VideoMaker, tmp_path: Path) -> None:
-    full = tmp_path / "clip.mp4"
-    full.symlink_to("/dev/full")
+    (tmp_path / "clip.mp4.part").symlink_to("/dev/full")
     with pytest.raises(StorageError, match=r"No space left on device in .*: free some, or set TMPDIR"):
-        cut(make_video(), 1.0, 2.0, PROFILE, full, 60)
+        cut(make_video(), 1.0, 2.0, PROFILE, tmp_path / "clip.mp4", 60)

@@ -153,7 +153,7 @@ def test_the_manner_of_asking_is_no_part_of_the_recipe() -> None:
 
 def test_a_full_disk_is_neither_the_hosts_fault_nor_the_clips(tmp_path: Path, gate: Gate) -> None:
     for _ in range(2 * SILENCES):
-        with pytest.raises(StorageError, match="No space left on device in .* TMPDIR"):
+        with pytest.raises(StorageError, match=r"No space left on device in .* TMPDIR"):
             do(job(tmp_path, gate, [Told(name="one", error="full"), Told(name="two")]))
     assert gate.closed() == []
     assert {name for name, _ in Told.asked} == {"one"}

@@ -10,7 +10,6 @@ import ray
 from tasks.cluster import cluster
 from tasks.fanout import fan_out
 from tasks.gate import RayGate, open_gate
-from vidclf.errors import Postponed
 
 pytestmark = pytest.mark.integration
 
@@ -37,9 +36,9 @@ def test_a_gate_that_dies_is_asked_again(restarts: bool) -> None:
         ray.kill(gate._actor, no_restart=not restarts)
         gate.turn("host", f"clip {number}", None)
         ray.kill(gate._actor, no_restart=not restarts)
-        gate.blocked("busy", "HTTP 429", 60.0, 1.0)
-        with pytest.raises(Postponed, match="HTTP 429"):
-            gate.turn("busy", f"clip {number}", None)
+        gate.answered("host", f"clip {number}")
+        gate.silent("host", "refused", 1.0)
+        gate.blocked(f"busy {number}", "HTTP 429", 60.0, 1.0)
 
 
 def test_a_video_that_was_fetched_while_the_gate_died_is_not_lost() -> None:

@@ -29,7 +29,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test-fast: $(INSTALLED)
-	$(BIN)/python -m pytest -q -m "not integration and not slow"
+	$(BIN)/python -m pytest -q -n auto -m "not integration and not slow"
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"

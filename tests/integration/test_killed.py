@@ -26,8 +26,6 @@ import pytest
 
 from flows.server import free_port, prefect_server
 from tests.integration.test_pipeline import ROOT, settings_file
-from tests.integration.test_s3 import STORE
-from tests.integration.test_s3 import bucket as bucket
 from vidclf.errors import is_settled
 from vidclf.ledger import scan, stages
 from vidclf.snapshot import Snapshot, dataset_store, read_snapshot
@@ -272,19 +270,17 @@ def one_works_and_the_other_names_it(place: Place, undisturbed: Snapshot) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("bucket")
 def test_of_two_runs_at_once_on_a_bucket_one_works_and_the_other_names_it(
-    undisturbed: Snapshot, new_place: NewPlace
+    undisturbed: Snapshot, new_place: NewPlace, bucket: str
 ) -> None:
-    one_works_and_the_other_names_it(new_place(store=STORE), undisturbed)
+    one_works_and_the_other_names_it(new_place(store=bucket), undisturbed)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("bucket")
 def test_a_driver_that_is_killed_leaves_a_bucket_to_the_next_at_once(
-    undisturbed: Snapshot, new_place: NewPlace
+    undisturbed: Snapshot, new_place: NewPlace, bucket: str
 ) -> None:
-    place = new_place(store=STORE)
+    place = new_place(store=bucket)
     place.run(Kill("child", "*clip.mp4.part*", "after", victim="driver", nth=9), status=-signal.SIGKILL)
     assert place.store.exists("lease.json")
     resumes_as(undisturbed, place)

@@ -13,7 +13,8 @@ import pytest
 from tests.misbehaving import MisbehavingServer, Reset, Silence, Status, Truncated
 from vidclf.errors import Blocked, ConfigError, Gone, Unreachable
 from vidclf.sources import Wanted, parse_source
-from vidclf.sources.archives import Archive, clip_name, that_may_hold
+from vidclf.sources._classes import that_may_hold
+from vidclf.sources.archives import Archive, clip_name
 from vidclf.sources.cvdf import CVDF
 
 PUBLIC = "https://s3.amazonaws.com/kinetics/700_2020"
@@ -215,12 +216,13 @@ def test_a_tar_that_is_cut_short_delivers_the_clips_that_were_whole(server: Misb
         Truncated(data, after=len(data) * 6 // 10),
         Truncated(data, after=len(data) * 6 // 10, chunked=True),
         data[: len(data) * 6 // 10],  # the file itself is cut
-        Reset(data, after=len(data) * 6 // 10),
     ):
         server.serve("/t.tar.gz", behaviour)
-        assert whole_ones(server, tmp_path) in (NAMES[:2], NAMES[:1])  # a reset may take with it what was on its way
-    server.serve("/t.tar.gz", Silence(data[: len(data) // 2]))
-    whole_ones(server, tmp_path)
+        assert whole_ones(server, tmp_path) in (NAMES[:2], NAMES[:1])  # what came last may be in the unread buffer
+    for behaviour in (Reset(data, after=len(data) * 6 // 10), Silence(data[: len(data) // 2])):
+        server.serve("/t.tar.gz", behaviour)
+        delivered = whole_ones(server, tmp_path)
+        assert delivered == NAMES[: len(delivered)]  # a reset takes with it what was on its way
 
 
 @pytest.mark.parametrize("lost", [1, 8, 20, 2000])

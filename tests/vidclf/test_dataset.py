@@ -12,11 +12,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from tests.vidclf.conftest import TinyDataset
+from tests.vidclf.ingested import A, Ingest
 from vidclf.clips import MANIFEST
 from vidclf.data.dataset import ClipDataset, collate
 from vidclf.data.frames import FrameReader
-from vidclf.data.view import View
-from vidclf.errors import ConfigError, StorageError
+from vidclf.data.view import StoredFrames, View
+from vidclf.errors import ConfigError, Removed, StorageError
+from vidclf.maintenance.remove import find_clips, remove
+from vidclf.snapshot import read_snapshot
 
 Make = Callable[..., TinyDataset]
 MakeView = Callable[..., View]
@@ -63,6 +66,25 @@ def test_a_sample_depends_on_seed_epoch_and_index_only(make_dataset: Make, make_
     assert forward == samples(list(reversed(range(12))))
     assert forward != samples(list(range(12)), epoch=1)
     assert forward != samples(list(range(12)), seed=1)
+
+
+def test_an_old_snapshot_is_read_without_what_was_taken_out_since(ingest: Ingest, make_view: MakeView) -> None:
+    old = read_snapshot(ingest.store)
+    arguments = (
+        old.clips,
+        ingest.store,
+        old.classes,
+        "train",
+        make_view(stored=StoredFrames(num_frames=4, side_size=32), sampling_rate=1),
+    )
+    before = ClipDataset(*arguments, train=True)
+    remove(ingest.store, find_clips(ingest.store, [A]))
+    after = ClipDataset(*arguments, train=True)
+    assert {entry.clip_id for entry in before.entries} - {entry.clip_id for entry in after.entries} == {A}
+    assert [len(after[index]["video"]) for index in range(len(after))] == [3] * len(after)
+    assert after.describe()["not_ok"] == {**before.describe()["not_ok"], "removed": 1}
+    with pytest.raises(Removed, match=f"clip {A} was taken out since this snapshot; train on the latest"):
+        before[0]
 
 
 def test_loader_processes_give_what_this_process_gives(make_dataset: Make, make_view: MakeView) -> None:

@@ -179,9 +179,11 @@ def test_clips_of_different_lengths_are_stored_with_different_numbers_of_frames(
     store = Store(tmp_path / "dataset")
     for name, count in (("short", 25), ("long", 75)):
         store.put_file(make_video(f"{name}.mp4", num_frames=count), f"clips/{name}.mp4")
-    clips = (("short", "clips/short.mp4"), ("long", "clips/long.mp4"))
-    entries = stage.do(stage.Job(store, "part", "r", clips, FramesConfig(fps=4, size=(32, 32))))
+    paths = ("clips/short.mp4", "clips/long.mp4")
+    config = FramesConfig(fps=4, size=(32, 32))
+    job = stage.Job(store=store, keys=("short", "long"), recipe="r", shard=0, paths=paths, frames=config)
+    entries = stage.do(job)
     assert [entry.num_frames for entry in entries] == [4, 12]
-    rows = store.read_table("frames/r/part.parquet").to_pylist()
+    rows = store.read_table(f"frames/r/{job.part_id}.parquet").to_pylist()
     assert [len(row["frames"]) for row in rows] == [len(row["timestamps"]) for row in rows] == [4, 12]
     assert {(row["width"], row["height"]) for row in rows} == {(32, 32)}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -19,6 +20,7 @@ from vidclf.data.transforms import draw, picture
 from vidclf.data.view import View
 from vidclf.errors import ConfigError, StorageError
 from vidclf.storage import Store
+from vidclf.takedown import removed_ids
 
 
 class Sample(TypedDict):
@@ -41,7 +43,7 @@ class Entry:
 
 
 class ClipDataset(Dataset[Sample]):
-    """The ok clips of one split.
+    """The ok clips of one split, without those that were taken out of the dataset since the snapshot.
 
     For training, a sample is one random view of a clip or of an augmented variant; what is random depends on seed,
     epoch and index only, so neither the order of reading nor the number of loader processes changes it.
@@ -79,7 +81,7 @@ class ClipDataset(Dataset[Sample]):
         self.view, self.classes, self.split, self.train = view, list(classes), split, train
         self.seed, self.epoch, self.num_views, self.horizontal_flip = seed, 0, num_views, horizontal_flip
         self._reader = FrameReader(store)
-        self._statuses = _statuses(manifest, split)
+        manifest, self._statuses = _without_removed(manifest, split, removed_ids(store))
         self.entries = _entries(manifest, self.classes, split, with_variants=train)
         if train and len({entry.label_id for entry in self.entries}) < 2:
             only = self.classes[self.entries[0].label_id]
@@ -97,6 +99,7 @@ class ClipDataset(Dataset[Sample]):
 
         Raises:
             StorageError: its frames cannot be read, or are another clip's.
+            Removed: it was taken out of the dataset since this was made.
         """
         entry = self.entries[index]
         clip = self._reader.read(entry.path, entry.row)
@@ -148,9 +151,14 @@ def collate(samples: list[Sample]) -> tuple[Tensor, Tensor, list[int]]:
     return videos, label_ids, [sample["index"] for sample in samples]
 
 
-def _statuses(manifest: pa.Table, split: str) -> Counter[str]:
-    rows = manifest.select(["split", "status"]).to_pylist()
-    return Counter(row["status"] for row in rows if row["split"] == split)
+def _without_removed(manifest: pa.Table, split: str, removed: Collection[str]) -> tuple[pa.Table, Counter[str]]:
+    """The rows of clips that are still there, and the split's counts by status, ``removed`` among them."""
+    gone = pc.and_(
+        pc.is_in(manifest["clip_id"], pa.array(list(removed), pa.string())), pc.equal(manifest["status"], "ok")
+    )
+    status = pc.if_else(gone, "removed", manifest["status"])
+    counts = Counter(status.filter(pc.equal(manifest["split"], split)).to_pylist())
+    return manifest.filter(pc.invert(gone)), counts
 
 
 def _entries(manifest: pa.Table, classes: list[str], split: str, with_variants: bool) -> list[Entry]:

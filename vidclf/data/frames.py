@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vidclf.errors import StorageError
+from vidclf.errors import Removed, StorageError
 from vidclf.storage import Store
 
 
@@ -59,7 +59,8 @@ class FrameReader:
         """Row group ``row`` of ``path`` (relative to the dataset).
 
         Raises:
-            StorageError: it cannot be read, or has no frames.
+            StorageError: it cannot be read, or is not one clip.
+            Removed: the clip was taken out of the dataset; its row is empty.
         """
         try:
             table = self._file(path).read_row_group(row, columns=["clip_id", "variant", "frames"])
@@ -67,8 +68,11 @@ class FrameReader:
             raise
         except Exception as error:  # Arrow's, fsspec's and botocore's errors share no base
             raise StorageError(f"cannot read row group {row} of {self.store.uri}/{path}: {error}") from error
-        if len(table) != 1 or len(table["frames"][0].values) == 0:
+        if len(table) != 1:
             raise StorageError(f"row group {row} of {self.store.uri}/{path} is not one clip with frames")
+        if len(table["frames"][0].values) == 0:
+            clip_id = table["clip_id"][0].as_py()
+            raise Removed(f"clip {clip_id} was taken out since this snapshot; train on the latest")
         return StoredClip(table["clip_id"][0].as_py(), table["variant"][0].as_py(), table["frames"][0].values)
 
     def _file(self, path: str) -> pq.ParquetFile:

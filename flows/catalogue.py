@@ -10,14 +10,19 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from vidclf.config import CompareConfig, IngestConfig, TrainConfig, parse
+from vidclf.config import CompareConfig, EvaluateConfig, IngestConfig, TrainConfig, parse
 from vidclf.config.pytorchvideo import translated
 from vidclf.errors import ConfigError
 
 PREFECT_YAML = "prefect.yaml"
 
 #: flow → its configuration; the flow itself is ``flows.{name}.{name}``.
-CONFIGURATIONS: dict[str, type[BaseModel]] = {"ingest": IngestConfig, "train": TrainConfig, "compare": CompareConfig}
+CONFIGURATIONS: dict[str, type[BaseModel]] = {
+    "ingest": IngestConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
+}
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow
 
 from flows.train import train
 from tasks.cluster import cluster
 from tasks.compare import judge_models, publish_comparison
-from vidclf.config import CompareConfig, parse
+from vidclf.config import CompareConfig, JudgingConfig, ReportingConfig, Split, parse
 from vidclf.evaluation.comparison import Comparison
 
 
@@ -19,10 +19,13 @@ def compare(
     approaches: dict[str, dict[str, Any]],
     store: str | None = None,
     snapshot: str = "latest",
-    split: str = "test",
+    split: Split = "test",
     num_ensemble_views: int = 3,
+    num_spatial_crops: Literal[1, 3] = 1,
     shuffle_control: bool = False,
     opposites: tuple[str, str] | None = None,
+    judging: JudgingConfig = JudgingConfig(),
+    report: ReportingConfig = ReportingConfig(),
     seed: int = 0,
     fast_dev_run: bool = False,
     experiment: str = "vidclf",
@@ -31,4 +34,4 @@ def compare(
     config = parse(CompareConfig, dict(locals()))
     with cluster():
         models = {name: train(**training.model_dump()) for name, training in config.trainings().items()}
-        return publish_comparison(config, judge_models(config, models))
+        return publish_comparison(config, judge_models(config, {**config.trained(), **models}))

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 
-import pyarrow as pa
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from tasks.cluster import num_gpus, smallest_node_cpus
-from tasks.fanout import fan_out
-from tasks.progress import relayed
-from tasks.ray_judge import answer_on_worker
+from tasks.evaluate import ask, checkpoint_uri
 from tasks.watch import artifact_key
 from vidclf import tracking
 from vidclf.config import CompareConfig, fingerprint
-from vidclf.evaluation import comparison
-from vidclf.evaluation.comparison import Approach, Comparison
-from vidclf.evaluation.judge import Question, classes_of
-from vidclf.evaluation.metrics import accuracy_between, evaluate, video_predictions
+from vidclf.evaluation import comparison, report
+from vidclf.evaluation.approaches import approach
+from vidclf.evaluation.comparison import Comparison
+from vidclf.evaluation.judge import Question
+from vidclf.evaluation.paired import compare_pairs
+from vidclf.evaluation.verdict import Verdict, verdict
 from vidclf.home import default_store
-from vidclf.models.checkpoint import load, read_card
 from vidclf.snapshot import dataset_store, read_snapshot
 from vidclf.storage import Store
-
-TIMEOUT_SECONDS = 24 * 3600.0
 
 
 @task(name="judge models", cache_policy=NO_CACHE)
@@ -34,94 +28,77 @@ def judge_models(config: CompareConfig, model_uris: Mapping[str, str]) -> list[Q
     """Score the held-out split with every model, once more in shuffled order where the control is asked for.
 
     Raises:
-        ConfigError: the snapshot has no such split.
+        ConfigError: the snapshot has no such split, or a model is not there.
     """
     store = Store(config.store or default_store()).uri
     snapshot = read_snapshot(dataset_store(store, config.dataset), config.snapshot)
     questions = [
         Question(
-            name,
-            uri,
-            store,
-            config.dataset,
-            snapshot.snapshot_id,
-            config.split,
-            config.num_ensemble_views,
-            order,
-            config.seed,
+            name, checkpoint_uri(uri, store), store, config.dataset, snapshot.snapshot_id, config.split,
+            config.num_ensemble_views, config.num_spatial_crops, order, config.seed,
         )
         for name, uri in model_uris.items()
         for order in (("stored", "shuffled") if config.shuffle_control else ("stored",))
-    ]
-    with relayed() as report:
-        ask = partial(answer_on_worker, report)
-        cpus, gpus = smallest_node_cpus(), min(1, num_gpus())
-        for settled in fan_out(ask, questions, timeout=TIMEOUT_SECONDS, cpus=cpus, gpus=gpus):
-            if settled.error is not None:
-                raise settled.error
-            get_run_logger().info("%s: %d scores, %.1f s", settled.job.key, settled.value, settled.seconds)
+    ]  # fmt: skip
+    ask(questions, config.judging)
     return questions
 
 
 @task(name="lay side by side", cache_policy=NO_CACHE)
 def publish_comparison(config: CompareConfig, questions: list[Question]) -> Comparison:
-    """Make the table and the chart, for Prefect and for MLflow."""
-    stored = [question for question in questions if question.frame_order == "stored"]
-    shuffled = {question.name: question for question in questions if question.frame_order == "shuffled"}
-    approaches = [_approach(config, question, shuffled.get(question.name)) for question in stored]
-    snapshot = read_snapshot(dataset_store(stored[0].store, config.dataset), stored[0].snapshot_id)
-    compared = Comparison(
-        dataset=config.dataset,
-        snapshot_id=snapshot.snapshot_id,
-        split=config.split,
-        num_ensemble_views=config.num_ensemble_views,
-        num_classes=len(snapshot.classes),
-        missing=_missing(snapshot.clips, config.split),
-        opposites=config.opposites,
-        approaches=comparison.ranked(approaches),
-    )
+    """Make the table, the charts and the report, for Prefect and for MLflow."""
+    verdicts = {question.key: verdict(question, config.seed) for question in questions}
+    stored = [found for found in verdicts.values() if found.question.frame_order == "stored"]
+    compared = _compared(config, stored, verdicts)
+    best_first = [verdicts[f"{one.name}/stored"] for one in compared.approaches]
     text = comparison.markdown(compared)
+    question = stored[0].question
+    params = config.model_dump(mode="json", exclude={"store", "judging"})
+    name = f"compare-{config.dataset}-{config.split}-{fingerprint([params, question.snapshot_id])}"
+    data = dataset_store(question.store, config.dataset)
+    page = report.write_report(data, best_first, config.report, comparison.caption(compared), compared)
+    Store(question.store).write_bytes(f"comparisons/{name}/report.html", page)
+    get_run_logger().info("report: %s", compared.report)
     create_markdown_artifact(key=artifact_key("comparison", config.dataset), markdown=text)
-    params = config.model_dump(mode="json", exclude={"store"})
-    name = f"compare-{config.dataset}-{config.split}-{fingerprint([params, snapshot.snapshot_id])}"
-    run_id = tracking.open_run(config.experiment, name, params, snapshot, config.dataset, stored[0].store)
-    tracking.log_table(run_id, comparison.as_rows(compared), "comparison.json")
-    tracking.log_text(run_id, text, "comparison.md")
-    tracking.log_figure(run_id, comparison.figure(compared), "comparison.png")
-    tracking.log_metrics(run_id, {f"{a.name}.video_top1": a.video_top1.value for a in approaches})
+    snapshot = read_snapshot(data, question.snapshot_id)
+    run_id = tracking.open_run(config.experiment, name, params, snapshot, config.dataset, question.store)
+    try:
+        tracking.log_table(run_id, comparison.as_rows(compared), "comparison.json")
+        if compared.pairs:
+            tracking.log_table(run_id, [vars(pair) for pair in compared.pairs], "pairs.json")
+        tracking.log_text(run_id, text, "comparison.md")
+        tracking.log_text(run_id, page.decode(), "report.html")
+        tracking.log_figure(run_id, comparison.figure(compared), "comparison.png")
+        tracking.log_figure(run_id, comparison.cost_figure(compared), "accuracy_and_cost.png")
+        for found in stored:
+            for path, figure in report.figures(found).items():
+                tracking.log_figure(run_id, figure, f"{found.name}/{path}")
+        tracking.log_metrics(run_id, {f"{a.name}.video_top1": a.video_top1.value for a in compared.approaches})
+    except BaseException:
+        tracking.finish(run_id, "FAILED")
+        raise
     tracking.finish(run_id)
     return compared
 
 
-def _approach(config: CompareConfig, question: Question, shuffled: Question | None) -> Approach:
-    card, classes = read_card(question.model_uri), classes_of(question)
-    scores = _scores(question)
-    judged = evaluate(scores, classes)
-    model, _ = load(question.model_uri)
-    pairs = {}
-    if config.opposites:
-        pairs["opposites_top1"] = accuracy_between(video_predictions(scores), classes, *config.opposites)
-        if shuffled:
-            pairs["opposites_shuffled_top1"] = accuracy_between(
-                video_predictions(_scores(shuffled)), classes, *config.opposites
-            )
-    return Approach(
-        name=question.name,
-        model=card.model,
-        video_top1=judged.video_top1,
-        clip_top1=judged.clip_top1,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        train_seconds=card.results["train_seconds"],
-        inference_ms=1000 * judged.seconds_per_video,
-        shuffled_top1=evaluate(_scores(shuffled), classes).video_top1 if shuffled else None,
-        **pairs,
+def _compared(config: CompareConfig, stored: Sequence[Verdict], verdicts: Mapping[str, Verdict]) -> Comparison:
+    question = stored[0].question
+    approaches = [approach(one, verdicts.get(f"{one.name}/shuffled"), config.opposites) for one in stored]
+    ranked = comparison.ranked(approaches)
+    right = {one.name: verdicts[f"{one.name}/stored"].right for one in ranked}
+    params = config.model_dump(mode="json", exclude={"store", "judging"})
+    name = f"compare-{config.dataset}-{config.split}-{fingerprint([params, question.snapshot_id])}"
+    covered = stored[0].evaluation.coverage
+    return Comparison(
+        dataset=config.dataset,
+        snapshot_id=question.snapshot_id,
+        split=config.split,
+        num_ensemble_views=config.num_ensemble_views,
+        num_classes=len(stored[0].classes),
+        missing=covered.unscored if covered else 0,
+        opposites=config.opposites,
+        approaches=ranked,
+        num_spatial_crops=config.num_spatial_crops,
+        pairs=compare_pairs(right),
+        report=f"{question.store}/comparisons/{name}/report.html",
     )
-
-
-def _scores(question: Question) -> pa.Table:
-    return Store(question.model_uri).read_table(question.scores_path)
-
-
-def _missing(clips: pa.Table, split: str) -> int:
-    rows = clips.select(["split", "status"]).to_pylist()
-    return sum(row["split"] == split and row["status"] == "failed" for row in rows)

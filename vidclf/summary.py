@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from vidclf.evaluation import comparison
-from vidclf.evaluation.comparison import Comparison
+from vidclf.evaluation.comparison import Comparison, short
+from vidclf.evaluation.summary import Evaluated
 from vidclf.forecast import Forecast
 from vidclf.models import ModelSpec
 from vidclf.models.checkpoint import read_card
@@ -74,6 +75,19 @@ def print_checkpoint(uri: str, to: TextIO) -> None:
     console.print(f"checkpoint: {uri}", soft_wrap=True)
 
 
+def print_evaluation(evaluated: Evaluated, to: TextIO) -> None:
+    """The numbers of an evaluation, what they are of, and where its files are."""
+    console = Console(file=to) if to.isatty() else Console(file=to, width=120)
+    table = Table("", "(95 % CI)", "N", box=box.SIMPLE)
+    for name, number in evaluated.numbers.items():
+        table.add_row(name, short(number), f"{number.n:,}")
+    console.print(table)
+    console.print(escape(evaluated.caption))
+    for notice in evaluated.notices:
+        console.print(f"- {escape(notice)}")
+    console.print(f"report, gallery, table and predictions: {evaluated.folder}", soft_wrap=True, highlight=False)
+
+
 def print_comparison(compared: Comparison, to: TextIO) -> None:
     """The table of a comparison, its caption and its remarks."""
     console = Console(file=to) if to.isatty() else Console(file=to, width=120)
@@ -85,6 +99,8 @@ def print_comparison(compared: Comparison, to: TextIO) -> None:
     console.print(comparison.caption(compared))
     for sentence in comparison.remarks(compared):
         console.print(f"- {sentence}")
+    if compared.report:
+        console.print(f"report: {compared.report}", soft_wrap=True, highlight=False)
 
 
 def print_models(models: Sequence[ModelSpec], to: TextIO) -> None:

@@ -6,6 +6,7 @@ nothing else. Each group is one flow parameter, so that one group can be replace
 
 from vidclf.config.base import Frozen, Identifier, Split, fingerprint, parse
 from vidclf.config.comparing import CompareConfig
+from vidclf.config.evaluating import EvaluateConfig, JudgingConfig, ReportingConfig
 from vidclf.config.ingest import (
     LABEL_OPTIONS,
     AnnotationsConfig,
@@ -26,14 +27,17 @@ __all__ = [
     "ClipProfile",
     "CompareConfig",
     "DataConfig",
+    "EvaluateConfig",
     "ExecutionConfig",
     "FramesConfig",
     "Frozen",
     "Identifier",
     "IngestConfig",
+    "JudgingConfig",
     "OptimConfig",
     "PublishConfig",
     "ReportConfig",
+    "ReportingConfig",
     "Split",
     "TrainConfig",
     "Unfreezing",

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vidclf.evaluation.metrics import Accuracy
+from vidclf.evaluation.intervals import Accuracy, Estimate
+from vidclf.evaluation.paired import Paired
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,13 +20,19 @@ class Approach:
     name: str
     model: str
     video_top1: Accuracy
-    clip_top1: Accuracy  # of single views, which are not independent: its interval is too narrow
+    clip_top1: Estimate  # of single views; N counts views, its interval resamples videos
     parameters: int
-    train_seconds: float
+    train_seconds: float | None  # None: it was trained elsewhere
     inference_ms: float  # the model's time for all views of one video
     shuffled_top1: Accuracy | None = None  # of videos whose frames were put out of order
     opposites_top1: Accuracy | None = None  # between the two opposite classes alone
     opposites_shuffled_top1: Accuracy | None = None
+    video_top5: Accuracy | None = None
+    mean_class_accuracy: Estimate | None = None
+    macro_f1: Estimate | None = None
+    ece: Estimate | None = None
+    top1_if_missing_wrong: Accuracy | None = None
+    gflops: float | None = None  # 1e9 multiply-adds for all views of one video
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,9 @@ class Comparison:
     missing: int  # annotated videos of the split that could not be scored
     opposites: tuple[str, str] | None  # two classes that differ by the direction of time alone
     approaches: tuple[Approach, ...]
+    num_spatial_crops: int = 1
+    pairs: tuple[Paired, ...] = ()  # every two approaches
+    report: str = ""  # address of the page; empty: there is none
 
     @property
     def chance(self) -> float:
@@ -58,7 +68,7 @@ def as_rows(comparison: Comparison) -> list[dict[str, str | float | int]]:
     for approach in comparison.approaches:
         row: dict[str, str | float | int] = {}
         for name, value in vars(approach).items():
-            if isinstance(value, Accuracy):
+            if isinstance(value, Estimate):
                 row |= {name: value.value, f"{name}_n": value.n, f"{name}_low": value.low, f"{name}_high": value.high}
             elif value is not None:
                 row[name] = value
@@ -77,11 +87,12 @@ def cells(comparison: Comparison) -> list[list[str]]:
         row = [a.name if a.name == a.model else f"{a.name} ({a.model})", short(a.video_top1)]
         row += [f"{100 * a.clip_top1.value:.1f} %"]
         row += [short(a.shuffled_top1) if a.shuffled_top1 else "–"] if controlled else []
-        rows.append([*row, f"{a.parameters / 1e6:.2f} M", f"{a.train_seconds:.0f} s", f"{a.inference_ms:.1f} ms"])
+        trained = "–" if a.train_seconds is None else f"{a.train_seconds:.0f} s"
+        rows.append([*row, f"{a.parameters / 1e6:.2f} M", trained, f"{a.inference_ms:.1f} ms"])
     return rows
 
 
-def short(accuracy: Accuracy) -> str:
+def short(accuracy: Estimate) -> str:
     """``95.4 % (90.0–98.0)``; how many videos, the caption says."""
     return f"{100 * accuracy.value:.1f} % ({100 * accuracy.low:.1f}–{100 * accuracy.high:.1f})"
 
@@ -91,13 +102,37 @@ def caption(comparison: Comparison) -> str:
     videos = max(approach.video_top1.n for approach in comparison.approaches)
     return (
         f"{comparison.dataset}, snapshot {comparison.snapshot_id}, split {comparison.split}: {videos} videos, "
-        f"{comparison.missing} more are missing; {comparison.num_ensemble_views} views each, centre crop; "
+        f"{comparison.missing} more are missing; {_views(comparison)}; "
         f"chance is {100 * comparison.chance:.0f} %"
     )
 
 
+def _views(comparison: Comparison) -> str:
+    if comparison.num_spatial_crops == 1:
+        return f"{comparison.num_ensemble_views} views each, centre crop"
+    views = comparison.num_ensemble_views * comparison.num_spatial_crops
+    return f"{comparison.num_ensemble_views} × {comparison.num_spatial_crops} = {views} views each"
+
+
 def remarks(comparison: Comparison) -> list[str]:
-    """What the controls say, a sentence per approach."""
+    """What the controls say, a sentence per approach; then what sets every two apart."""
+    return [*_of_controls(comparison), *(of_pair(pair) for pair in comparison.pairs)]
+
+
+def of_pair(pair: Paired) -> str:
+    """McNemar's test in a sentence."""
+    return (
+        f"{pair.first} and {pair.second}: {pair.only_first} videos right by the first alone, {pair.only_second} by the "
+        f"second alone, of {pair.n}; McNemar's mid-p {p_value(pair.mid_p)}, over all pairs (Holm) {p_value(pair.holm_p)}"
+    )
+
+
+def p_value(p: float) -> str:
+    """``0.039``; ``< 0.0001`` where it is."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
+
+
+def _of_controls(comparison: Comparison) -> list[str]:
     if comparison.opposites is None:
         return []
     first, second = comparison.opposites
@@ -146,6 +181,28 @@ def figure(comparison: Comparison) -> Figure:
     axes.set_ylabel(f"video top-1, % (N={', '.join(map(str, videos))}, 95 % CI)")
     axes.set_title(f"{comparison.dataset}, {comparison.split}", fontsize="medium")
     drawing.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    return drawing
+
+
+def cost_figure(comparison: Comparison) -> Figure:
+    """Video accuracy with 95 % intervals over multiply-adds per video, on a logarithmic scale."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.add_subplot()
+    for a in comparison.approaches:
+        if a.gflops:
+            top1 = a.video_top1
+            error = [[100 * (top1.value - top1.low)], [100 * (top1.high - top1.value)]]
+            axes.errorbar([a.gflops], [100 * top1.value], yerr=error, fmt="o", capsize=3)
+            axes.annotate(a.name, (a.gflops, 100 * top1.value), xytext=(6, 4), textcoords="offset points")
+    axes.set_xscale("log")
+    axes.set_ylim(0, 105)
+    axes.set_xlabel("GFLOPs (multiply-adds) for all views of a video")
+    axes.set_ylabel("video top-1, % (95 % CI)")
+    axes.set_title(f"{comparison.dataset}, {comparison.split}", fontsize="medium")
     return drawing
 
 

@@ -42,10 +42,10 @@ def annotated(clips: pa.Table, split: str, sample: int | None = None, seed: int 
     return rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:sample]))
 
 
-def cover(
+def outcomes(
     rows: pa.Table, known: Collection[str], removed: Collection[str], statuses: Mapping[str, str]
-) -> Coverage:
-    """Account for every video.
+) -> dict[str, str]:
+    """clip_id → "ok", or why the video could not be scored.
 
     Args:
         rows: what ``annotated`` gave.
@@ -53,20 +53,23 @@ def cover(
         removed: clip_ids that were taken out since the snapshot.
         statuses: clip_id → how its scoring ended, "ok" or a kind of error.
     """
-    reasons: Counter[str] = Counter()
-    unknown: Counter[str] = Counter()
-    scored = 0
-    gone = set(removed)
+    gone, found = set(removed), {}
     for row in rows.select(["clip_id", "label", "status", "error_kind"]).to_pylist():
         if row["status"] != "ok":
-            reasons[row["error_kind"] or "unknown"] += 1
+            found[row["clip_id"]] = row["error_kind"] or "unknown"
         elif row["clip_id"] in gone:
-            reasons[REMOVED] += 1
+            found[row["clip_id"]] = REMOVED
         elif row["label"] not in known:
-            reasons[UNKNOWN_CLASS] += 1
-            unknown[row["label"]] += 1
-        elif (status := statuses.get(row["clip_id"], NOT_SCORED)) != "ok":
-            reasons[status] += 1
+            found[row["clip_id"]] = UNKNOWN_CLASS
         else:
-            scored += 1
-    return Coverage(len(rows), scored, dict(sorted(reasons.items())), dict(sorted(unknown.items())))
+            found[row["clip_id"]] = statuses.get(row["clip_id"], NOT_SCORED)
+    return found
+
+
+def cover(rows: pa.Table, ends: Mapping[str, str]) -> Coverage:
+    """Count what ``outcomes`` said of ``rows``."""
+    reasons = Counter(end for end in ends.values() if end != "ok")
+    videos = zip(rows["clip_id"].to_pylist(), rows["label"].to_pylist(), strict=True)
+    unknown = Counter(label for clip_id, label in videos if ends[clip_id] == UNKNOWN_CLASS)
+    scored = len(ends) - reasons.total()
+    return Coverage(len(ends), scored, dict(sorted(reasons.items())), dict(sorted(unknown.items())))

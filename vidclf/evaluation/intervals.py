@@ -72,7 +72,8 @@ def bootstrap(
 
     Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13. Whole videos are drawn, since the views of
     one are not independent. The interval is widened to hold the number itself where a biased statistic (ECE, say)
-    would lie outside. The same seed gives the same interval.
+    would lie outside. Where all resamples agree, as those of a model without a mistake, they say nothing; the interval is
+    then Wilson's for as many videos. The same seed gives the same interval.
 
     Args:
         statistic: of the videos at these indices, which may repeat.
@@ -87,4 +88,6 @@ def bootstrap(
     drawn = [statistic(rng.integers(0, num_videos, num_videos)) for _ in range(resamples)]
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, (tail, 1 - tail))
+    if high - low < 1e-12:
+        low, high = wilson_interval(min(num_videos, round(value * num_videos)), num_videos, confidence)
     return Estimate(value, num_videos if n is None else n, min(value, float(low)), max(value, float(high)))

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 import torch
 
 from vidclf.config import fingerprint
+from vidclf.errors import ConfigError
 from vidclf.evaluation.batching import views_that_fit
 from vidclf.evaluation.clips import EvaluationClips
-from vidclf.evaluation.coverage import Coverage, annotated, cover
+from vidclf.evaluation.coverage import annotated, outcomes
 from vidclf.evaluation.labels import match_labels
 from vidclf.evaluation.scoring import (
     OPEN,
@@ -98,7 +99,10 @@ class Block:
 
 
 def answer(
-    question: Question, device: torch.device | str = "cpu", on_step: Progress = ignore_progress, block_size: int = BLOCK_SIZE
+    question: Question,
+    device: torch.device | str = "cpu",
+    on_step: Progress = ignore_progress,
+    block_size: int = BLOCK_SIZE,
 ) -> pa.Table:
     """Ask in this process, and keep the answer beside the checkpoint: a ``PREDICTIONS`` table.
 
@@ -160,14 +164,13 @@ def open_clips(question: Question) -> EvaluationClips:
         ConfigError: there are none.
     """
     card, data = read_card(question.model_uri), dataset_store(question.store, question.dataset)
-    rows = _annotated(question)
-    known = match_labels(_labels(rows), card.classes).known
+    rows = annotated_videos(question)
+    known = _known(rows, question)
     rows = rows.filter(pc.is_in(rows["label"], pa.array(list(known), pa.string())))
     labels = pa.array([known[label] for label in rows["label"].to_pylist()], pa.string())
     rows = rows.set_column(rows.column_names.index("label"), rows.schema.field("label"), labels)
-    gone = pc.is_in(rows["clip_id"], pa.array(removed_ids(data), pa.string()))
     return EvaluationClips(
-        rows.filter(pc.invert(gone)), data, card.classes, question.split, card.view,
+        rows, data, card.classes, question.split, card.view,
         question.num_ensemble_views, question.num_spatial_crops,
     )  # fmt: skip
 
@@ -225,13 +228,17 @@ def read_predictions(question: Question) -> Iterator[pa.Table]:
             yield parquet.read_row_group(group, use_threads=False)
 
 
-def coverage(question: Question) -> Coverage:
-    """The account of every annotated video of the split, or of the sample."""
-    rows = _annotated(question)
-    labels = _labels(rows)
-    known = match_labels(labels, classes_of(question)).known
+def outcomes_of(question: Question) -> dict[str, str]:
+    """clip_id → "ok" or why not, of every annotated video of the split, or of the sample."""
+    rows = annotated_videos(question)
     removed = removed_ids(dataset_store(question.store, question.dataset))
-    return cover(rows, known, removed, statuses(question))
+    return outcomes(rows, _known(rows, question), removed, statuses(question))
+
+
+def annotated_videos(question: Question) -> pa.Table:
+    """Rows of the manifest: the labelled videos that are asked about, whether there is a clip or not."""
+    clips = read_snapshot(dataset_store(question.store, question.dataset), question.snapshot_id).clips
+    return annotated(clips, question.split, question.sample, question.seed)
 
 
 def classes_of(question: Question) -> Sequence[str]:
@@ -239,13 +246,11 @@ def classes_of(question: Question) -> Sequence[str]:
     return read_card(question.model_uri).classes
 
 
-def _annotated(question: Question) -> pa.Table:
-    clips = read_snapshot(dataset_store(question.store, question.dataset), question.snapshot_id).clips
-    return annotated(clips, question.split, question.sample, question.seed)
-
-
-def _labels(rows: pa.Table) -> list[str]:
-    return sorted(rows["label"].unique().to_pylist())
+def _known(rows: pa.Table, question: Question) -> dict[str, str]:
+    """Label of the dataset → class of the model."""
+    if not len(rows):
+        raise ConfigError(f"split {question.split!r} of {question.dataset} has no labelled video")
+    return match_labels(sorted(rows["label"].unique().to_pylist()), classes_of(question)).known
 
 
 def _paths(store: Store, question: Question) -> list[str]:

@@ -21,17 +21,45 @@ __all__ = [
     "ClassScore",
     "Estimate",
     "Evaluation",
+    "Tally",
     "accuracy",
     "accuracy_between",
     "confusion_matrix",
     "evaluate",
     "macro_f1",
     "mean_class_accuracy",
+    "tally",
     "video_predictions",
     "wilson_interval",
 ]
 
 Counts = NDArray[np.int64]
+
+VIDEOS = pa.schema(
+    [
+        pa.field("clip_id", pa.string()),
+        pa.field("num_views", pa.int32()),
+        pa.field("label_id", pa.int32()),
+        pa.field("probabilities", pa.list_(pa.float32())),
+        pa.field("seconds", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Predictions, video by video: what all numbers are made of."""
+
+    videos: pa.Table  # clip_id, num_views, label_id, probabilities (mean over the views), seconds (their sum)
+    views: Counts  # per video
+    right1: Counts  # of a video's views, those that are right
+    right5: Counts  # likewise, among the first five
+    first_error: str  # of a video that could not be scored; empty: there is none
+
+    @property
+    def answers(self) -> Counts:
+        """The likeliest label_id of each video."""
+        return ranking(arrays(self.videos)[0])[:, 0]
 
 
 @dataclass(frozen=True)
@@ -72,7 +100,23 @@ def video_predictions(predictions: pa.Table) -> pa.Table:
 
     Columns: clip_id, num_views, label_id, probabilities, seconds; in the order of first appearance.
     """
-    return _tally([predictions])[0]
+    return tally(predictions).videos
+
+
+def tally(predictions: pa.Table | Iterable[pa.Table]) -> Tally:
+    """Predictions by video, from one table or from several with whole videos each, which are read one after the other."""
+    videos, counts, first_error = [VIDEOS.empty_table()], [np.zeros((3, 0), dtype=np.int64)], ""
+    for table in [predictions] if isinstance(predictions, pa.Table) else predictions:
+        scored = _scored(table)
+        if len(scored) < len(table) and not first_error:
+            bad = table.filter(pc.not_equal(table["status"], "ok")).slice(0, 1).to_pylist()[0]
+            first_error = f"{bad['clip_id']} is {bad['status']}: {bad['message']}"
+        if len(scored):
+            together, tallied = _by_video(scored)
+            videos.append(together)
+            counts.append(tallied)
+    views, right1, right5 = np.concatenate(counts, axis=1)
+    return Tally(pa.concat_tables(videos), views, right1, right5, first_error)
 
 
 def accuracy(table: pa.Table, k: int = 1) -> Accuracy:
@@ -119,16 +163,16 @@ def macro_f1(label_ids: Counts, answers: Counts, num_classes: int) -> float:
 
 
 def evaluate(
-    predictions: pa.Table | Iterable[pa.Table],
+    predictions: pa.Table | Iterable[pa.Table] | Tally,
     classes: Sequence[str],
     coverage: Coverage | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Evaluation:
-    """All numbers from predictions, in one table or in several with whole videos each.
+    """All numbers.
 
     Args:
-        predictions: ``vidclf.evaluation.scoring.PREDICTIONS``.
+        predictions: ``vidclf.evaluation.scoring.PREDICTIONS``, or what ``tally`` made of it.
         classes: of the model, in the order of its outputs.
         coverage: what could not be scored.
         seed: of the bootstrap.
@@ -137,15 +181,14 @@ def evaluate(
     Raises:
         ConfigError: no video was scored; says why the first was not.
     """
-    tables = [predictions] if isinstance(predictions, pa.Table) else predictions
-    videos, views, first_error = _tally(tables)
+    counted = predictions if isinstance(predictions, Tally) else tally(predictions)
+    videos = counted.videos
     if not len(videos):
-        raise ConfigError(f"there is no video to judge{f': {first_error}' if first_error else ''}")
+        raise ConfigError(f"there is no video to judge{f': {counted.first_error}' if counted.first_error else ''}")
     probabilities, label_ids = arrays(videos)
     answers = ranking(probabilities)[:, 0]
-    top5 = len(classes) > 5
-    right = answers == label_ids
-    videos_right = int(right.sum())
+    right, top5 = answers == label_ids, len(classes) > 5
+    num_right = int(right.sum())
 
     def over_classes(number: Callable[[Counts, Counts, int], float]) -> Estimate:
         def statistic(drawn: Counts) -> float:
@@ -153,13 +196,19 @@ def evaluate(
 
         return bootstrap(statistic, len(videos), seed=seed, resamples=resamples)
 
+    def over_views(of_video: Counts) -> Estimate:
+        def statistic(drawn: Counts) -> float:
+            return float(of_video[drawn].sum() / counted.views[drawn].sum())
+
+        return bootstrap(statistic, len(videos), n=int(counted.views.sum()), seed=seed, resamples=resamples)
+
     return Evaluation(
         videos=len(videos),
-        views_per_video=int(views["views"].max()),
-        video_top1=Accuracy.of(videos_right, len(videos)),
+        views_per_video=int(counted.views.max()),
+        video_top1=Accuracy.of(num_right, len(videos)),
         video_top5=accuracy(videos, 5) if top5 else None,
-        clip_top1=_of_views(views["right1"], views["views"], seed, resamples),
-        clip_top5=_of_views(views["right5"], views["views"], seed, resamples) if top5 else None,
+        clip_top1=over_views(counted.right1),
+        clip_top5=over_views(counted.right5) if top5 else None,
         mean_class_accuracy=over_classes(mean_class_accuracy),
         macro_f1=over_classes(macro_f1),
         calibration=calibration(probabilities.max(axis=1), right, seed=seed, resamples=resamples),
@@ -167,7 +216,7 @@ def evaluate(
         confusion=_confusion(label_ids, answers, len(classes)).tolist(),
         seconds_per_video=float(videos["seconds"].to_numpy().mean()),
         coverage=coverage,
-        top1_if_missing_wrong=Accuracy.of(videos_right, coverage.annotated) if coverage else None,
+        top1_if_missing_wrong=Accuracy.of(num_right, coverage.annotated) if coverage else None,
     )
 
 
@@ -196,52 +245,29 @@ def _right(scored: pa.Table, k: int) -> NDArray[np.bool_]:
     return np.asarray((ranking(probabilities)[:, :k] == label_ids[:, None]).any(axis=1))
 
 
-def _tally(tables: Iterable[pa.Table]) -> tuple[pa.Table, dict[str, Counts], str]:
-    """Scored videos; per video how many views and how many of them are right in the first place and in the first five;
-    the first error. One table at a time is turned into numbers."""
-    videos, counts, first_error = [], [], ""
-    for table in tables:
-        scored = _scored(table)
-        if len(scored) < len(table) and not first_error:
-            bad = table.filter(pc.not_equal(table["status"], "ok")).slice(0, 1).to_pylist()[0]
-            first_error = f"{bad['clip_id']} is {bad['status']}: {bad['message']}"
-        if not len(scored):
-            continue
-        names, first, group, views = np.unique(
-            scored["clip_id"].to_numpy(zero_copy_only=False).astype(str),
-            return_index=True,
-            return_inverse=True,
-            return_counts=True,
-        )
-        order = np.argsort(first)  # by first appearance
-        probabilities, label_ids = arrays(scored)
-        together = np.argsort(group, kind="stable")
-        sums = np.add.reduceat(probabilities[together], np.cumsum(views) - views, dtype=np.float64)
-        means = (sums / views[:, None]).astype(np.float32)[order]
-        seconds = np.bincount(group, scored["seconds"].to_numpy(), len(names))[order]
-        videos.append(
-            pa.table(
-                {
-                    "clip_id": pa.array(names[order], pa.string()),
-                    "num_views": pa.array(views[order], pa.int32()),
-                    "label_id": pa.array(label_ids[first[order]], pa.int32()),
-                    "probabilities": pa.array(list(means), pa.list_(pa.float32())),
-                    "seconds": pa.array(seconds, pa.float64()),
-                }
-            )
-        )
-        right = [np.bincount(group, _right(scored, k), len(names)).astype(np.int64)[order] for k in (1, 5)]
-        counts.append(np.stack([views[order], *right]))
-    summed = np.concatenate(counts, axis=1) if counts else np.zeros((3, 0), dtype=np.int64)
-    found = pa.concat_tables(videos) if videos else pa.table({"clip_id": pa.array([], pa.string())})
-    return found, dict(zip(("views", "right1", "right5"), summed, strict=True)), first_error
-
-
-def _of_views(right: Counts, views: Counts, seed: int, resamples: int) -> Estimate:
-    def share(drawn: Counts) -> float:
-        return float(right[drawn].sum() / views[drawn].sum())
-
-    return bootstrap(share, len(views), n=int(views.sum()), seed=seed, resamples=resamples)
+def _by_video(scored: pa.Table) -> tuple[pa.Table, Counts]:
+    """``VIDEOS`` in the order of first appearance; per video its views, and how many are right in the first place and
+    among the first five (3, videos)."""
+    names, first, group, views = np.unique(
+        scored["clip_id"].to_numpy(zero_copy_only=False).astype(str),
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+    )
+    order = np.argsort(first)
+    probabilities, label_ids = arrays(scored)
+    together = np.argsort(group, kind="stable")
+    sums = np.add.reduceat(probabilities[together], np.cumsum(views) - views, axis=0, dtype=np.float64)
+    columns = {
+        "clip_id": names[order],
+        "num_views": views[order],
+        "label_id": label_ids[first[order]],
+        "probabilities": list((sums / views[:, None]).astype(np.float32)[order]),
+        "seconds": np.bincount(group, scored["seconds"].to_numpy(), len(names))[order],
+    }
+    right = [np.bincount(group, _right(scored, k), len(names)).astype(np.int64)[order] for k in (1, 5)]
+    table = pa.table({field.name: pa.array(columns[field.name], field.type) for field in VIDEOS}, VIDEOS)
+    return table, np.stack([views[order], *right])
 
 
 def _confusion(label_ids: Counts, answers: Counts, num_classes: int) -> Counts:

@@ -95,6 +95,6 @@ def _pair(first: str, second: str, of_first: Mapping[str, bool], of_second: Mapp
         raise ConfigError(f"{first} and {second} have answered no video in common")
     a: NDArray[np.bool_] = np.array([of_first[clip_id] for clip_id in common])
     b: NDArray[np.bool_] = np.array([of_second[clip_id] for clip_id in common])
-    counts = [int(both.sum()) for both in (a & b, a & ~b, ~a & b, ~a & ~b)]
-    exact, mid = mcnemar(counts[1], counts[2])
-    return Paired(first, second, *counts, exact, mid, mid)
+    both, only_first, only_second, neither = (int(of.sum()) for of in (a & b, a & ~b, ~a & b, ~a & ~b))
+    exact, mid = mcnemar(only_first, only_second)
+    return Paired(first, second, both, only_first, only_second, neither, exact, mid, mid)

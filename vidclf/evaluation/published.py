@@ -31,7 +31,9 @@ def published_checkpoint(
     """
     spec = require(model)
     if WEIGHTS not in spec.weights:
-        raise ConfigError(f"model {model!r} has no weights trained on Kinetics-400; `vidclf models` lists those that have")
+        raise ConfigError(
+            f"model {model!r} has no weights trained on Kinetics-400; `vidclf models` lists those that have"
+        )
     made_by = read_snapshot(dataset_store(store, dataset), snapshot_id).made_by
     view = resolve_view(model, data, stored_frames(made_by, data.reader))
     spec.check_input(view.num_frames, view.crop_size)

@@ -99,7 +99,7 @@ class Scorer:
             except (StorageError, ClipError) as error:
                 found[index] = failed_rows(data, index, error.kind, str(error))
                 continue
-            except Exception as error:  # hostile input finds what nobody thought of; it costs its clip, with a reason
+            except Exception as error:  # noqa: BLE001 - hostile input finds what nobody thought of; its clip pays
                 found[index] = failed_rows(data, index, ERROR, f"{type(error).__name__}: {error}")
                 continue
             if len(waiting) * data.num_views >= self.views_at_a_time:
@@ -116,7 +116,7 @@ class Scorer:
             return {}
         try:
             probabilities, seconds = self._forward(data.view, clips)
-        except Exception as error:  # a model of somebody else's may raise anything
+        except Exception as error:  # noqa: BLE001 - a model of somebody else's may raise anything
             if len(clips) > 1:
                 return {k: rows for clip in clips for k, rows in self._answer(data, [clip]).items()}
             kind = OUT_OF_MEMORY if is_out_of_memory(error) else ERROR

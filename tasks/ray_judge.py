@@ -1,16 +1,17 @@
 """Asking models over Ray Data. Imports no Prefect.
 
 A pool of actors holds the models; a Ray Data block is a block of clips, whose part the actor writes itself, so what comes
-back is a count. What Ray Data gives of itself would not do: its actors restart and retry for ever, and a block that
-failed ends the run or is dropped. Here retries are off and restarts bounded by the number of blocks (Ray Data stalls once
-they are used up); an actor that dies costs its block, which goes again in halves, down to a clip alone. A clip under which
-an actor dies once more, alone, becomes a row that says ``crashed``.
+back is a count. By itself Ray Data would give a block that kills its actor to the next one, for ever. Here retries are
+off: an actor that dies costs its block, which is not lost but goes again in halves, down to a clip alone. A clip under
+which an actor dies once more, alone, becomes a row that says ``crashed``. So a block of n clips is tried log2(n) + 2 times
+at most.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,9 @@ from vidclf.processes import die_with_parent, last_resort
 
 Told = Callable[[Question, int, int], None]  # whose, clips settled, of them failed
 
+#: Nothing is tried twice by itself. An actor starts anew after a death, of which there is one for each block at most, since
+#: each is tried once; Ray Data stalls with actors that may not start again.
+NOT_AGAIN = {"max_task_retries": 0, "max_restarts": -1}
 _ERRORS: dict[str, type[VidclfError]] = {error.kind: error for error in (ConfigError, StorageError)}
 _LOGGERS = ("ray.data", "ray.data._internal", "ray.data.dataset")
 
@@ -102,8 +106,7 @@ def _round(blocks: Sequence[Block], pool: Pool, config: JudgingConfig, on_block:
             compute=ActorPoolStrategy(size=min(pool.size, len(left)), max_tasks_in_flight_per_actor=1),
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
-            max_restarts=len(left),
-            max_task_retries=0,
+            **NOT_AGAIN,
         )
         for row in answers.iter_rows():
             if stopping.is_set():
@@ -151,7 +154,9 @@ def _quiet_ray_data() -> Iterator[None]:
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        with DataContext.current(context):
+        with DataContext.current(context), warnings.catch_warnings():
+            # Ray 2.60 deprecates remote arguments that it does not name, and names none for these two.
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", DeprecationWarning)
             yield
     finally:
         for name, level in levels.items():

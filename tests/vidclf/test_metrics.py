@@ -13,14 +13,16 @@ import pytest
 from vidclf.errors import ConfigError
 from vidclf.evaluation.comparison import Approach, Comparison, as_rows, figure, markdown, ranked
 from vidclf.evaluation.metrics import Accuracy, accuracy, accuracy_between, evaluate, video_predictions, wilson_interval
-from vidclf.evaluation.scoring import SCORES
+from vidclf.evaluation.scoring import PREDICTIONS
 
 Row = tuple[str, int, int, Sequence[float]]
 
 
 def scores(*rows: Row) -> pa.Table:
     """clip_id, view, label_id, probabilities"""
-    return pa.Table.from_pylist([dict(zip(SCORES.names, (*row, 0.5), strict=True)) for row in rows], schema=SCORES)
+    names = ("clip_id", "view", "label_id", "probabilities")
+    fixed = {"ensemble_view": 0, "spatial_crop": 0, "status": "ok", "seconds": 0.5}
+    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) | fixed for row in rows], schema=PREDICTIONS)
 
 
 def test_wilsons_interval_is_the_one_in_the_literature() -> None:
@@ -94,7 +96,10 @@ def test_confusion_rows_are_the_truth_and_classes_without_videos_have_no_accurac
     table = scores(("a", 0, 0, [0.1, 0.9, 0.0]), ("b", 0, 0, [0.9, 0.1, 0.0]), ("c", 0, 1, [0.1, 0.9, 0.0]))
     result = evaluate(table, ["x", "y", "z"])
     assert result.confusion == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
-    assert {name: a.value for name, a in result.per_class.items()} == {"x": 0.5, "y": 1.0}
+    recalls = {name: score.recall and score.recall.value for name, score in result.per_class.items()}
+    precisions = {name: score.precision and score.precision.value for name, score in result.per_class.items()}
+    assert recalls == {"x": 0.5, "y": 1.0}
+    assert precisions == {"x": 1.0, "y": 0.5}
 
 
 def test_between_two_classes_only_their_two_probabilities_count() -> None:
@@ -112,7 +117,7 @@ def test_between_two_classes_only_their_two_probabilities_count() -> None:
 
 def test_nothing_to_judge_is_refused() -> None:
     with pytest.raises(ConfigError, match="no video to judge"):
-        evaluate(SCORES.empty_table(), ["x", "y"])
+        evaluate(PREDICTIONS.empty_table(), ["x", "y"])
 
 
 def compared(*approaches: Approach) -> Comparison:

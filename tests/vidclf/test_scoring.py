@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.vidclf.conftest import TinyDataset
 from vidclf import predict
-from vidclf.data.dataset import ClipDataset
 from vidclf.data.view import View
-from vidclf.errors import ConfigError, MediaError, VidclfError
+from vidclf.errors import ConfigError, MediaError
+from vidclf.evaluation.clips import EvaluationClips
 from vidclf.evaluation.metrics import evaluate, video_predictions
-from vidclf.evaluation.scoring import SCORES, score
+from vidclf.evaluation.scoring import PREDICTIONS, score
 from vidclf.models import build, checkpoint
 from vidclf.storage import Store
 
@@ -34,15 +36,15 @@ class RisingRed(nn.Module):
         return torch.stack([1 - rising, rising], dim=1) * 10
 
 
-def dataset(tiny: TinyDataset, view: View, num_views: int = 1) -> ClipDataset:
-    return ClipDataset(tiny.manifest, tiny.store, tiny.classes, "val", view, train=False, num_views=num_views)
+def dataset(tiny: TinyDataset, view: View, num_views: int = 1) -> EvaluationClips:
+    return EvaluationClips(tiny.manifest, tiny.store, tiny.classes, "val", view, num_views)
 
 
 def test_there_is_one_row_per_video_and_view(make_dataset: Make, make_view: MakeView) -> None:
     data = dataset(make_dataset({"val": 2}), make_view(), num_views=3)
     steps: list[tuple[int, int]] = []
     table = score(RisingRed(), data, batch_size=3, on_step=lambda done, total, text: steps.append((done, total)))
-    assert table.schema == SCORES
+    assert table.schema == PREDICTIONS
     assert table["view"].to_pylist() == [0, 1, 2] * 4
     assert table["clip_id"].to_pylist()[::3] == [entry.clip_id for entry in data.entries]
     assert table["label_id"].to_pylist()[::3] == [0, 1, 0, 1]
@@ -74,13 +76,75 @@ def test_shuffling_takes_the_order_away_and_nothing_else(make_dataset: Make, mak
     np.testing.assert_allclose(in_order, out_of_order, atol=1e-5)
 
 
-def test_an_answer_that_is_not_a_number_is_an_error(make_dataset: Make, make_view: MakeView) -> None:
-    class Broken(RisingRed):
-        def forward(self, video: Tensor) -> Tensor:
-            return super().forward(video) * float("nan")
+class Particular(RisingRed):
+    """Does ``what`` with videos of the class "light", whose green is high; a batch with one of them is spoilt whole."""
 
-    with pytest.raises(VidclfError, match="not a number"):
-        score(Broken(), dataset(make_dataset({"val": 1}), make_view()))
+    def __init__(self, what: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.what = what
+
+    def forward(self, video: Tensor) -> Tensor:
+        logits: Tensor = super().forward(video)
+        return self.what(logits) if (video[:, 1].mean(dim=(1, 2, 3)) > 0).any() else logits
+
+
+def statuses(table: pa.Table) -> list[tuple[str, str, str | None]]:
+    rows = table.select(["clip_id", "status", "message"]).to_pylist()
+    return [tuple(row.values()) for row in rows]  # type: ignore[misc]
+
+
+def test_a_clip_that_the_model_cannot_take_costs_that_clip_and_says_why(make_dataset: Make, make_view: MakeView) -> None:
+    def refuse(logits: Tensor) -> Tensor:
+        raise RuntimeError("too\nlight")
+
+    data = dataset(make_dataset({"val": 2}), make_view(), num_views=2)
+    refused = score(Particular(refuse), data, batch_size=4)
+    assert statuses(refused)[::2] == [
+        ("val-dark-0", "ok", None),
+        ("val-light-0", "error", "RuntimeError: too light"),
+        ("val-dark-1", "ok", None),
+        ("val-light-1", "error", "RuntimeError: too light"),
+    ]
+    assert refused["view"].to_pylist() == [0, 1] * 4
+    assert [p is None for p in refused["probabilities"].to_pylist()] == [False, False, True, True] * 2
+    assert evaluate(refused, data.classes).videos == 2
+
+
+def test_an_answer_that_is_not_a_number_is_a_row_that_says_so(make_dataset: Make, make_view: MakeView) -> None:
+    data = dataset(make_dataset({"val": 1}), make_view())
+    table = score(Particular(lambda logits: logits * float("nan")), data, batch_size=1)
+    assert [status for _, status, _ in statuses(table)] == ["ok", "not_a_number"]
+    with pytest.raises(ConfigError, match="no video to judge: val-light-0 is not_a_number"):
+        evaluate(table.slice(1), data.classes)
+
+
+def test_a_clip_that_cannot_be_read_is_a_row_with_its_kind_of_error(make_dataset: Make, make_view: MakeView) -> None:
+    tiny = make_dataset({"val": 2})
+    data = dataset(tiny, make_view(), num_views=2)
+    data.entries[1] = replace(data.entries[1], path="frames/nowhere.parquet")
+    found = statuses(score(RisingRed(), data))
+    assert [status for _, status, _ in found] == ["ok"] * 2 + ["storage"] * 2 + ["ok"] * 4
+    assert "nowhere.parquet" in str(found[2][2])
+
+
+def test_memory_that_runs_out_halves_the_batch_until_it_fits(make_dataset: Make, make_view: MakeView) -> None:
+    class Hungry(RisingRed):
+        most = 2
+        sizes: list[int] = []
+
+        def forward(self, video: Tensor) -> Tensor:
+            self.sizes.append(len(video))
+            if len(video) > self.most:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+            return super().forward(video)
+
+    data = dataset(make_dataset({"val": 2}), make_view(), num_views=4)
+    table = score(Hungry(), data, batch_size=2)
+    assert set(table["status"].to_pylist()) == {"ok"}
+    assert Hungry.sizes[:3] == [8, 4, 2]
+    assert max(Hungry.sizes[3:]) == 2  # it is remembered
+    Hungry.most = 0
+    assert set(score(Hungry(), data)["status"].to_pylist()) == {"out_of_memory"}
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
@@ -102,7 +166,7 @@ def as_video(label_id: int, num_frames: int = 8) -> np.ndarray:
 
 
 @pytest.fixture
-def trained(tmp_path: Path, make_dataset: Make, make_view: MakeView) -> tuple[Path, ClipDataset]:
+def trained(tmp_path: Path, make_dataset: Make, make_view: MakeView) -> tuple[Path, EvaluationClips]:
     """A checkpoint with random weights, and the videos it is judged on."""
     tiny = make_dataset({"val": 1})
     data = dataset(tiny, make_view(), num_views=3)
@@ -120,7 +184,7 @@ def trained(tmp_path: Path, make_dataset: Make, make_view: MakeView) -> tuple[Pa
 
 
 def test_predict_says_about_a_file_what_evaluation_says_about_its_clip(
-    tmp_path: Path, trained: tuple[Path, ClipDataset]
+    tmp_path: Path, trained: tuple[Path, EvaluationClips]
 ) -> None:
     folder, data = trained
     paths = [tmp_path / "dark.mp4", tmp_path / "light.mp4"]
@@ -136,13 +200,13 @@ def test_predict_says_about_a_file_what_evaluation_says_about_its_clip(
         assert prediction.label == classifier.classes[int(np.argmax(expected))]
 
 
-def test_predict_gives_as_many_labels_as_asked_for(tmp_path: Path, trained: tuple[Path, ClipDataset]) -> None:
+def test_predict_gives_as_many_labels_as_asked_for(tmp_path: Path, trained: tuple[Path, EvaluationClips]) -> None:
     classifier = predict.load(trained[0])
     write_video(tmp_path / "one frame.mp4", as_video(0, num_frames=1))
     assert [len(classifier.predict([tmp_path / "one frame.mp4"], top_k=k)[0].labels) for k in (1, 5)] == [1, 2]
 
 
-def test_predict_refuses_what_is_no_video(tmp_path: Path, trained: tuple[Path, ClipDataset]) -> None:
+def test_predict_refuses_what_is_no_video(tmp_path: Path, trained: tuple[Path, EvaluationClips]) -> None:
     classifier = predict.load(trained[0])
     (tmp_path / "text.mp4").write_text("not a video")
     with pytest.raises(MediaError, match=r"text\.mp4"):

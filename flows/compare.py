@@ -16,7 +16,7 @@ from vidclf.evaluation.comparison import Comparison
 @flow(name="compare", flow_run_name="compare on {dataset}")
 def compare(
     dataset: str,
-    approaches: dict[str, dict[str, Any]],
+    approaches: dict[str, dict[str, Any] | None],
     store: str | None = None,
     snapshot: str = "latest",
     split: Split = "test",

@@ -3,8 +3,7 @@
 A pool of actors holds the models; a Ray Data block is a block of clips, whose part the actor writes itself, so what comes
 back is a count. By itself Ray Data would give a block that kills its actor to the next one, for ever. Here retries are
 off: an actor that dies costs its block, which is not lost but goes again in halves, down to a clip alone. A clip under
-which an actor dies once more, alone, becomes a row that says ``crashed``. So a block of n clips is tried log2(n) + 2 times
-at most.
+which an actor dies alone, too, becomes a row that says ``crashed``. So a block of n clips is tried log2(n) + 2 times at most.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ def _again(block: Block) -> Sequence[Block]:
 
 def _settle_as_crashed(block: Block, config: JudgingConfig, on_block: Told) -> None:
     limit = f"{config.clip_timeout:g} s"
-    give_up(block, Crashed.kind, f"the process that worked on it died, twice, or took longer than {limit}")
+    give_up(block, Crashed.kind, f"the process that worked on it died whenever it did, or took longer than {limit}")
     on_block(block.question, 1, 1)
 
 

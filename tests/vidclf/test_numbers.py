@@ -126,7 +126,10 @@ def test_the_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
     found = calibration(confidences, right, resamples=50)
     assert found.ece.value == pytest.approx(0.19)
     assert found.ece.low <= 0.19 <= found.ece.high
-    assert [(one.accuracy.n, one.confidence) for one in found.bins] == [(6, pytest.approx(0.55)), (4, pytest.approx(0.9))]
+    assert [(one.accuracy.n, one.confidence) for one in found.bins] == [
+        (6, pytest.approx(0.55)),
+        (4, pytest.approx(0.9)),
+    ]
 
 
 def test_a_model_that_means_what_it_says_has_no_calibration_error() -> None:

@@ -93,7 +93,9 @@ def statuses(table: pa.Table) -> list[tuple[str, str, str | None]]:
     return [tuple(row.values()) for row in rows]  # type: ignore[misc]
 
 
-def test_a_clip_that_the_model_cannot_take_costs_that_clip_and_says_why(make_dataset: Make, make_view: MakeView) -> None:
+def test_a_clip_that_the_model_cannot_take_costs_that_clip_and_says_why(
+    make_dataset: Make, make_view: MakeView
+) -> None:
     def refuse(logits: Tensor) -> Tensor:
         raise RuntimeError("too\nlight")
 

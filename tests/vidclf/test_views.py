@@ -113,7 +113,10 @@ def test_neither_batch_nor_order_changes_what_is_said(
     backwards = EvaluationClips(wide.manifest.take(list(range(len(wide.manifest)))[::-1]), wide.store, wide.classes,
                                 "val", make_view(), 2, 3)  # fmt: skip
     turned = score(model, backwards, batch_size=batch_size).sort_by([("clip_id", "ascending"), ("view", "ascending")])
-    for one, two in ((reference, other), (reference.sort_by([("clip_id", "ascending"), ("view", "ascending")]), turned)):
+    for one, two in (
+        (reference, other),
+        (reference.sort_by([("clip_id", "ascending"), ("view", "ascending")]), turned),
+    ):
         assert one["clip_id"] == two["clip_id"]
         first, second = (np.array(table["probabilities"].to_pylist()) for table in (one, two))
         np.testing.assert_allclose(first, second, atol=1e-5)

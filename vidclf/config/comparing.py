@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vidclf.config.base import Frozen, Identifier, Split, parse
 from vidclf.config.evaluating import JudgingConfig, ReportingConfig
@@ -23,7 +23,7 @@ class CompareConfig(Frozen):
     approaches: dict[Identifier, dict[str, Any]] = Field(
         min_length=1,
         description="name → settings of `train` (model, data, optim, …), or {uri: …} of a model that is trained:"
-        " a checkpoint's folder or URI, models:/NAME@ALIAS",
+        " a checkpoint's folder or URI, models:/NAME@ALIAS; null leaves one of a deployment's out",
     )
     split: Split = Field("test", description="held out: no training saw it")
     num_ensemble_views: int = Field(3, ge=1, description="views per video, spread evenly over it")
@@ -59,6 +59,13 @@ class CompareConfig(Frozen):
             for name, settings in self.approaches.items()
             if URI not in settings
         }
+
+    @field_validator("approaches", mode="before")
+    @classmethod
+    def _some_are_left_out(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: settings for name, settings in value.items() if settings is not None}
 
     @model_validator(mode="after")
     def _approaches_are_models_or_trainings(self) -> CompareConfig:

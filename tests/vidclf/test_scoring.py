@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -132,7 +132,7 @@ def test_a_clip_that_cannot_be_read_is_a_row_with_its_kind_of_error(make_dataset
 def test_memory_that_runs_out_halves_the_batch_until_it_fits(make_dataset: Make, make_view: MakeView) -> None:
     class Hungry(RisingRed):
         most = 2
-        sizes: list[int] = []
+        sizes: ClassVar[list[int]] = []
 
         def forward(self, video: Tensor) -> Tensor:
             self.sizes.append(len(video))

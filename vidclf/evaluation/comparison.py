@@ -62,18 +62,19 @@ def ranked(approaches: Sequence[Approach]) -> tuple[Approach, ...]:
     return tuple(sorted(approaches, key=lambda a: (-a.video_top1.value, a.inference_ms)))
 
 
-def as_rows(comparison: Comparison) -> list[dict[str, str | float | int]]:
-    """One flat row of plain values per approach, for tables that sort and filter."""
-    rows = []
+def as_rows(comparison: Comparison) -> list[dict[str, str | float | int | None]]:
+    """One flat row of plain values per approach, for tables that sort and filter; what no approach has is left out."""
+    rows: list[dict[str, str | float | int | None]] = []
     for approach in comparison.approaches:
-        row: dict[str, str | float | int] = {}
+        row: dict[str, str | float | int | None] = {}
         for name, value in vars(approach).items():
             if isinstance(value, Estimate):
                 row |= {name: value.value, f"{name}_n": value.n, f"{name}_low": value.low, f"{name}_high": value.high}
             elif value is not None:
                 row[name] = value
         rows.append(row)
-    return rows
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in names} for row in rows]
 
 
 def cells(comparison: Comparison) -> list[list[str]]:

@@ -17,6 +17,7 @@ from vidclf.evaluation.comparison import Comparison
 
 SIDE, MARGIN, BELOW = 300.0, 40.0, 36.0
 WIDTH, HEIGHT = 560.0, 300.0
+LINE, NEAR = 17.0, 150.0  # names of points that are near each other stand in lines
 MOST_CELLS = 30  # classes of a confusion matrix that is a table; a larger one is a picture
 COLOUR = (47, 115, 145)  # of a full cell, on any ground
 
@@ -51,6 +52,7 @@ class Point:
 
     x: float
     y: float
+    label_y: float  # of its name
     whisker: tuple[float, float]
     name: str
     anchor: str
@@ -109,13 +111,15 @@ def accuracy_and_cost(compared: Comparison) -> Scatter:
     def y(share: float) -> float:
         return 8 + (HEIGHT - 8) * (1 - share)
 
-    points = []
-    for a in compared.approaches:
+    points: list[Point] = []
+    for a in sorted(compared.approaches, key=lambda a: -a.video_top1.value):
         if a.gflops:
             anchor = "end" if x(a.gflops) > WIDTH * 0.7 else "start"
             title = f"{a.name}: {a.video_top1}, {a.gflops:.3g} GFLOPs, {a.inference_ms:.1f} ms per video"
             whisker = y(a.video_top1.high), y(a.video_top1.low)
-            points.append(Point(x(a.gflops), y(a.video_top1.value), whisker, a.name, anchor, title))
+            at = y(a.video_top1.value)
+            beside = [p.label_y + LINE for p in points if abs(p.x - x(a.gflops)) < NEAR and p.label_y + LINE > at]
+            points.append(Point(x(a.gflops), at, max([at, *beside]), whisker, a.name, anchor, title))
     x_ticks = [(x(10.0**power), f"{10.0**power:g}") for power in range(begin, end + 1)]
     return Scatter(points, x_ticks, [(y(tick / 4), f"{25 * tick}") for tick in range(5)])
 

@@ -180,20 +180,34 @@ def test_the_charts_are_figures_too(judged: Judged, tmp_path: Path) -> None:
     assert (tmp_path / "cost.png").stat().st_size > 5000
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine (Debian: apt install chromium)")
-@pytest.mark.parametrize("name", ["comparison", "evaluation", "gallery"])
-@pytest.mark.parametrize("look", ["light", "dark on a phone"])
-def test_a_browser_opens_it_without_a_complaint(pages: dict[str, str], name: str, look: str, tmp_path: Path) -> None:
-    page, picture = tmp_path / f"{name}.html", tmp_path / "page.png"
-    page.write_text(pages[name])
-    dark = ["--blink-settings=preferredColorScheme=0"] if look != "light" else []
-    width = 400 if dark else 1200
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine (Debian: apt install chromium)")
+
+
+def complaints(page: str, folder: Path, *options: str) -> tuple[list[str], Path]:
+    """What a browser's console says about a page, and a picture of it."""
+    file, picture = folder / "page.html", folder / "page.png"
+    file.write_text(page)
     command = [
-        str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", *dark,
-        f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", f"--screenshot={picture}", page.as_uri(),
+        str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0", *options,
+        f"--user-data-dir={folder / 'profile'}", f"--screenshot={picture}", file.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return [line for line in done.stderr.splitlines() if "CONSOLE" in line], picture
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["comparison", "evaluation", "gallery"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark on a phone"])
+def test_a_browser_opens_it_without_a_complaint(pages: dict[str, str], name: str, dark: bool, tmp_path: Path) -> None:
+    look = ["--blink-settings=preferredColorScheme=0", "--window-size=400,900"] if dark else ["--window-size=1200,900"]
+    said, picture = complaints(pages[name], tmp_path, *look)
+    assert said == []
     with Image.open(picture) as image:
         ground = np.asarray(image.convert("L"))[5, 5]
     assert (ground < 60) if dark else (ground > 200)
+
+
+@needs_browser
+def test_a_browsers_complaint_would_be_heard(pages: dict[str, str], tmp_path: Path) -> None:
+    spoilt = pages["gallery"].replace("</main>", "<img src='https://example.org/a.png'></main>")
+    assert complaints(spoilt, tmp_path)[0]

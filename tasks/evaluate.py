@@ -15,7 +15,7 @@ from vidclf import tracking
 from vidclf.config import EvaluateConfig, JudgingConfig, fingerprint
 from vidclf.evaluation import report, summary
 from vidclf.evaluation.answers import answers_table, as_csv
-from vidclf.evaluation.judge import Question, open_clips
+from vidclf.evaluation.judge import Question, open_blocks, open_clips
 from vidclf.evaluation.published import published_checkpoint
 from vidclf.evaluation.summary import Evaluated
 from vidclf.evaluation.verdict import Verdict, verdict
@@ -82,7 +82,11 @@ def ask_model(config: EvaluateConfig, question: Question) -> None:
 def ask(questions: Sequence[Question], judging: JudgingConfig) -> None:
     """Answer the questions over the cluster, counted on the process's board."""
     for question in questions:
-        board.expect(stage(question), len(open_clips(question)))
+        left = sum(len(block.indices) for block in open_blocks(question))
+        if left:
+            board.expect(stage(question), left)
+        else:
+            board.put(stage(question), 1, 1, "answered before")
 
     def settled(question: Question, clips: int, failed: int) -> None:
         board.advance(stage(question), clips, failed)

@@ -128,7 +128,9 @@ def test_the_numbers_of_a_page_are_those_that_were_counted(pages: dict[str, str]
     assert [int(number) for _, number in cells] == [number for row in found.confusion for number in row]
 
 
-def test_the_most_confident_mistakes_come_first_with_what_was_said_and_true(judged: Judged, pages: dict[str, str]) -> None:
+def test_the_most_confident_mistakes_come_first_with_what_was_said_and_true(
+    judged: Judged, pages: dict[str, str]
+) -> None:
     wrong = choose.mistakes(judged.verdicts[1], 3)
     ids = judged.verdicts[1].tally.videos["clip_id"].to_pylist()
     assert [one.clip_id for one in wrong] == [ids[4], ids[3], ids[2]]

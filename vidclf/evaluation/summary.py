@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vidclf.evaluation.comparison import short
 from vidclf.evaluation.intervals import Estimate
 from vidclf.evaluation.metrics import Evaluation
-from vidclf.evaluation.verdict import Verdict
+
+if TYPE_CHECKING:
+    from vidclf.evaluation.verdict import Verdict  # imports torch
 
 
 @dataclass(frozen=True)

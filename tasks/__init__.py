@@ -3,8 +3,6 @@
 import os
 
 os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # else a late call would start another cluster
-# Ray's own processes and its part of this one say only what ends them: Ray Data's actors alone are an "error" each.
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 if "RAY_ADDRESS" not in os.environ:
     # Ray reads both when it is imported. Without this one a cluster on this machine listens on every interface.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

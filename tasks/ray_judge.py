@@ -8,9 +8,6 @@ which an actor dies alone, too, becomes a row that says ``crashed``. So a block 
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +30,6 @@ Told = Callable[[Question, int, int], None]  # whose, clips settled, of them fai
 #: each is tried once; Ray Data stalls with actors that may not start again.
 NOT_AGAIN = {"max_task_retries": 0, "max_restarts": -1}
 _ERRORS: dict[str, type[VidclfError]] = {error.kind: error for error in (ConfigError, StorageError)}
-_LOGGERS = ("ray.data", "ray.data._internal", "ray.data.dataset")
 
 
 @dataclass(frozen=True)
@@ -96,25 +92,40 @@ def _round(blocks: Sequence[Block], pool: Pool, config: JudgingConfig, on_block:
     if not blocks:
         return []
     left = dict(enumerate(blocks))
-    with _quiet_ray_data():
-        rows = ray.data.from_items([{"number": number} for number in left], override_num_blocks=len(left))
-        answers = rows.map_batches(
-            Juror,
-            fn_constructor_args=(tuple(blocks), config),
-            batch_size=1,
-            compute=ActorPoolStrategy(size=min(pool.size, len(left)), max_tasks_in_flight_per_actor=1),
-            num_cpus=pool.cpus,
-            num_gpus=pool.gpus,
-            **NOT_AGAIN,
-        )
-        for row in answers.iter_rows():
+    rows = ray.remote(_rows).options(num_cpus=0, max_retries=0, num_returns="streaming").remote(blocks, pool, config)
+    try:
+        for reference in rows:
+            row = ray.get(reference)
             if stopping.is_set():
                 raise Cancelled("the run was stopped")
             if row["error"]:
                 raise _ERRORS.get(row["kind"], VidclfError)(row["error"])
             block = left.pop(row["number"])
             on_block(block.question, row["clips"], row["failed"])
+    except BaseException:
+        ray.cancel(rows, force=True)
+        raise
     return list(left.values())
+
+
+def _rows(blocks: Sequence[Block], pool: Pool, config: JudgingConfig) -> Iterator[dict[str, Any]]:
+    """What came of each block, but of those under which an actor died. In a worker, so that what Ray Data says of dead
+    actors, here no news, is in that worker's log."""
+    die_with_parent()  # Ray's own way takes seconds, in which the work of a killed run would go on
+    context = DataContext.get_current()
+    context.max_errored_blocks = -1
+    context.enable_progress_bars = False
+    rows = ray.data.from_items([{"number": number} for number in range(len(blocks))], override_num_blocks=len(blocks))
+    answers = rows.map_batches(
+        Juror,
+        fn_constructor_args=(tuple(blocks), config),
+        batch_size=1,
+        compute=ActorPoolStrategy(size=min(pool.size, len(blocks)), max_tasks_in_flight_per_actor=1),
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus,
+        **NOT_AGAIN,
+    )
+    yield from answers.iter_rows()
 
 
 class Juror:
@@ -140,23 +151,3 @@ class Juror:
         except VidclfError as raised:  # the request's fault, or the store's; Ray Data would wrap it
             kind, error = raised.kind, str(raised)
         return {"number": [number], "clips": [clips], "failed": [failed], "kind": [kind], "error": [error]}
-
-
-@contextlib.contextmanager
-def _quiet_ray_data() -> Iterator[None]:
-    """A context of our own: an actor that died is counted here, so it is no news and ends nothing."""
-    context = DataContext.get_current().copy()
-    context.max_errored_blocks = -1
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with DataContext.current(context), warnings.catch_warnings():
-            # Ray 2.60 deprecates remote arguments that it does not name, and names none for these two.
-            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", DeprecationWarning)
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)

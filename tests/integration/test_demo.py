@@ -36,7 +36,7 @@ def questions(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Question
     store, snapshot = str(home / "store"), snapshot_of(home, config.dataset)
     asked = [
         Question(name, settle(training).model_uri, store, config.dataset, snapshot.snapshot_id, config.split,
-                 config.num_ensemble_views, order, config.seed)
+                 config.num_ensemble_views, config.num_spatial_crops, order, config.seed)
         for name, training in config.trainings().items()
         for order in ("stored", "shuffled")
     ]  # fmt: skip
@@ -44,7 +44,9 @@ def questions(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Question
 
 
 def judged(question: Question) -> Evaluation:
-    return evaluate(Store(question.model_uri).read_table(question.scores_path), read_card(question.model_uri).classes)
+    return evaluate(
+        Store(question.model_uri).read_table(question.predictions_path), read_card(question.model_uri).classes
+    )
 
 
 def test_the_manifest_accounts_for_every_annotation(home: Path) -> None:
@@ -72,7 +74,7 @@ def test_without_the_order_of_frames_opposite_directions_look_alike(
     between = {}
     for order in ("stored", "shuffled"):
         question = questions[f"{approach}/{order}"]
-        scores = Store(question.model_uri).read_table(question.scores_path)
+        scores = Store(question.model_uri).read_table(question.predictions_path)
         classes = read_card(question.model_uri).classes
         between[order] = accuracy_between(video_predictions(scores), classes, "belly dancing", "swing dancing")
     assert between["stored"].value >= 0.9

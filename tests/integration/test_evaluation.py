@@ -141,7 +141,7 @@ def test_a_published_model_is_judged_on_kinetics_without_training(tmp_path: Path
     torch.save({"model_state": loud(build("x3d_xs", 400)).state_dict()}, weights)
     settings = [
         f"dataset={DATASET}", "model=x3d_xs", f"weights={weights}", "split=test", "num_ensemble_views=2",
-        "data={num_frames: 4, side_size: 32, crop_size: 32}", "judging.memory_gb=0.5",
+        "data={reader: frames, num_frames: 4, side_size: 32, crop_size: 32}", "judging.memory_gb=0.5",
     ]  # fmt: skip
     given = [part for setting in settings for part in ("--set", setting)]
     said = " ".join(vidclf(tmp_path, "run", "evaluate/kinetics-i3d", *given).stdout.split())

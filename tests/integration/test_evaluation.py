@@ -17,11 +17,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tasks.evaluate import checkpoint_uri
 from tests.evaluated import KINETICS, dataset, loud, question, untrained
 from tests.integration.test_pipeline import ROOT, left_behind, settings_file, vidclf
 from tests.snapshotted import DATASET
+from vidclf import tracking
+from vidclf.errors import ConfigError
 from vidclf.evaluation.judge import Question, answer, open_blocks, statuses
 from vidclf.models import build
+from vidclf.models.checkpoint import load
+from vidclf.storage import Store
 
 pytestmark = pytest.mark.integration
 SCRIPT = """
@@ -29,6 +34,9 @@ import json, sys
 from tasks import ray_judge
 from tasks.cluster import cluster
 from vidclf.config import JudgingConfig
+from tasks.evaluate import checkpoint_uri
+from vidclf import tracking
+from vidclf.errors import ConfigError
 from vidclf.evaluation.judge import Question
 
 questions, judging = json.loads(sys.argv[1])
@@ -164,3 +172,20 @@ def test_a_published_model_is_judged_on_kinetics_without_training(tmp_path: Path
     numbers = json.loads((folder / "evaluation.json").read_text())
     assert numbers["coverage"]["unknown_classes"] == {"moonwalking": 1}
     assert len(pq.read_table(folder / "predictions.parquet")) == 7 * 6
+
+
+@pytest.mark.filterwarnings("default")  # MLflow, in this process, has some of its own
+def test_a_model_in_mlflow_is_asked_from_a_copy_in_the_store(tmp_path: Path) -> None:
+    snapshot = dataset(tmp_path, {"test": 1})
+    checkpoint, store = untrained(tmp_path), str(tmp_path / "store")
+    run_id = tracking.open_run("tried", "work", {}, snapshot, DATASET, store)
+    logged = tracking.log_model(run_id, Store(checkpoint))
+    assert logged.startswith("models:/")
+    copy = checkpoint_uri(logged, store)
+    assert copy.startswith(f"{store}/models/m-")
+    assert load(copy)[1] == load(checkpoint)[1]
+    assert checkpoint_uri(logged, store) == copy
+    with pytest.raises(ConfigError, match="MLflow has no model models:/nobody@champion"):
+        checkpoint_uri("models:/nobody@champion", store)
+    with pytest.raises(ConfigError, match="is no finished checkpoint"):
+        checkpoint_uri(str(tmp_path / "nowhere"), store)

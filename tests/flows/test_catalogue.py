@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.catalogue import CONFIGURATIONS, find_job, merged, parse_setting, read_deployments
-from vidclf.config import IngestConfig, parse
+from vidclf.config import CompareConfig, IngestConfig, parse
 from vidclf.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +24,7 @@ def test_every_deployments_parameters_are_a_valid_configuration() -> None:
         f"ingest/{name}" for name in ("demo", "kinetics-dancing", "kinetics-700", "ucf-sports", "hmdb51", "folder")
     }
     wanted |= {"train/demo", "compare/demo", "train/kinetics-dancing"}
+    wanted |= {"compare/kinetics-dancing", "compare/hmdb51", "evaluate/kinetics-i3d"}
     assert wanted <= set(deployments)
     for name, (flow, parameters) in deployments.items():
         parse(CONFIGURATIONS[flow], parameters, name)
@@ -39,6 +40,16 @@ def test_a_training_of_the_comparison_is_the_one_that_train_demo_does() -> None:
     compared = find_job("compare/demo").config.trainings()  # type: ignore[attr-defined]
     alone = find_job("train/demo").config
     assert compared[alone.model] == alone  # type: ignore[attr-defined]
+
+
+def test_an_approach_of_a_deployment_can_be_left_out_and_a_trained_model_put_beside_the_others() -> None:
+    settings = ["approaches.x3d_xs=null", "approaches.mine={uri: models/mine}"]
+    config = find_job("compare/kinetics-dancing", settings=settings).config
+    assert isinstance(config, CompareConfig)
+    assert set(config.trainings()) == {"cnn_rnn", "frames_averaged"}
+    assert config.trained() == {"mine": "models/mine"}
+    with pytest.raises(ConfigError, match=r"'approaches.mine' has a uri: it is trained, and takes nothing else"):
+        find_job("compare/kinetics-dancing", settings=["approaches.mine={uri: models/mine, model: x3d_xs}"])
 
 
 def test_one_setting_replaces_one_value_and_a_file_a_group(tmp_path: Path) -> None:

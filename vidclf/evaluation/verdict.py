@@ -16,6 +16,14 @@ from vidclf.models.cost import count
 from vidclf.models.spec import Cost
 from vidclf.snapshot import dataset_store, read_snapshot
 
+#: What must be said where Inception's I3D and pytorchvideo's could be taken for each other.
+I3D_REMARK = (
+    "This I3D is pytorchvideo's: a ResNet-50 with convolutions over time, 8 frames a view, published with 73.27 % top-1 and "
+    "90.70 % top-5 on Kinetics-400 (30 views). The I3D of TF-Hub (Carreira and Zisserman 2017) is another network, an "
+    "Inception-v1 inflated to 3-D, which saw whole videos of 224×224 pixels: 71.1 % and 89.3 %. Numbers of the one are no "
+    "numbers of the other."
+)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -72,7 +80,7 @@ def verdict(question: Question, seed: int = 0) -> Verdict:
 
 
 def _notices(question: Question, card: ModelCard, judged: Evaluation) -> list[str]:
-    notices = []
+    notices = [I3D_REMARK] if card.model == "i3d_r50" else []
     if judged.coverage is not None and judged.coverage.unknown_classes:
         some = [f"{label} ({videos})" for label, videos in judged.coverage.unknown_classes.items()]
         more = f" and {len(some) - 10} more" if len(some) > 10 else ""

@@ -22,13 +22,6 @@ from vidclf.storage import Store
 
 LONGEST_SENTENCE = 4000  # characters
 MOST_CONFUSIONS = 20
-#: What pages about Inception's I3D and pytorchvideo's must say of each other.
-I3D_REMARK = (
-    "This I3D is pytorchvideo's ResNet-50 with convolutions over time (8 frames × 8; published with 73.27 % top-1 and "
-    "90.70 % top-5 on Kinetics-400, 30 views). The I3D on TF-Hub (DeepMind 2017) is another network: an Inception-v1 "
-    "inflated to 3-D, fed with 64 or more frames of 224×224 pixels in -1..1 or 0..1, 71.1 % and 89.3 % by its authors' "
-    "protocol on the whole video. Numbers of the two are not numbers of one model."
-)
 
 
 def write_report(
@@ -58,7 +51,7 @@ def write_report(
         "scatter": charts.accuracy_and_cost(compared) if compared else None,
         "apart": apart,
         "models": [_model(verdict, groups[verdict.name]) for verdict in verdicts],
-        "notices": [*_remarks(verdicts), *(notice for verdict in verdicts for notice in verdict.notices)],
+        "notices": list(dict.fromkeys(notice for verdict in verdicts for notice in verdict.notices)),
         "most_cells": charts.MOST_CELLS,
         "max_bytes": round(config.max_mb * 1e6),
     }
@@ -77,7 +70,7 @@ def write_gallery(store: Store, verdict: Verdict, config: ReportingConfig, seed:
         "shown": shown,
         "videos": verdict.evaluation.videos,
         "top1": verdict.evaluation.video_top1,
-        "notices": [*_remarks([verdict]), *missing(verdict.evaluation), *verdict.notices],
+        "notices": [*missing(verdict.evaluation), *verdict.notices],
         "max_bytes": round(config.max_mb * 1e6),
     }
     room = round(config.max_mb * 1e6) - len(_render("gallery.html", known))
@@ -105,10 +98,6 @@ def _model(verdict: Verdict, wrong: list[Shown]) -> dict[str, Any]:
         "reliability": charts.reliability(judged.calibration),
         "mistakes": wrong,
     }
-
-
-def _remarks(verdicts: Sequence[Verdict]) -> list[str]:
-    return [I3D_REMARK] if any(verdict.card.model == "i3d_r50" for verdict in verdicts) else []
 
 
 def _add_media(store: Store, verdict: Verdict, shown: Sequence[Shown], room: int, with_videos: bool) -> None:

@@ -71,13 +71,13 @@ def missing(judged: Evaluation) -> list[str]:
 
 def caption(verdict: Verdict) -> str:
     """What the numbers are of."""
-    question, views = verdict.question, verdict.num_views
-    crop = "centre crop" if question.num_spatial_crops == 1 else f"{question.num_spatial_crops} crops"
+    question, times, crops = verdict.question, verdict.question.num_ensemble_views, verdict.question.num_spatial_crops
+    views = f"{times} views each, centre crop" if crops == 1 else f"{times} × {crops} = {verdict.num_views} views each"
     sample = "" if question.sample is None else f", a sample of {question.sample} drawn by seed {question.seed}"
     view = verdict.card.view
     return (
         f"{verdict.card.model} on {question.dataset}, snapshot {question.snapshot_id}, split {question.split}{sample}: "
-        f"{verdict.evaluation.videos} videos, {question.num_ensemble_views} views × {crop} = {views} each, "
+        f"{verdict.evaluation.videos} videos, {views}, "
         f"{view.num_frames} frames × {view.sampling_rate} of {view.crop_size}×{view.crop_size} pixels"
     )
 

@@ -29,6 +29,7 @@ Told = Callable[[Question, int, int], None]  # whose, clips settled, of them fai
 #: Nothing is tried twice by itself. An actor starts anew after a death, of which there is one for each block at most, since
 #: each is tried once; Ray Data stalls with actors that may not start again.
 NOT_AGAIN = {"max_task_retries": 0, "max_restarts": -1}
+FIRST_ALONE = 8  # clips that are tried alone before anything was answered; if all of them crash, it is not the clips
 _ERRORS: dict[str, type[VidclfError]] = {error.kind: error for error in (ConfigError, StorageError)}
 
 
@@ -64,15 +65,27 @@ def ask(questions: Sequence[Question], config: JudgingConfig, on_block: Told) ->
         ConfigError: a checkpoint, snapshot or split is not there, or the cluster is too small.
         StorageError: the store fails.
         Cancelled: the run was stopped.
+        VidclfError: processes die on whatever they are asked: it is not the clips.
     """
     blocks = [block for question in questions for block in open_blocks(question, config.block_size)]
-    pool = Pool.of(config)
+    pool, settled = Pool.of(config), 0
+
+    def count(question: Question, clips: int, failed: int) -> None:
+        nonlocal settled
+        settled += clips
+        on_block(question, clips, failed)
+
     while blocks:
-        blocks = [half for block in _round(blocks, pool, config, on_block) for half in _again(block)]
+        blocks = [half for block in _round(blocks, pool, config, count) for half in _again(block)]
         alone = [block for block in blocks if len(block.indices) == 1]
-        for block in _round(alone, Pool(1, pool.cpus, pool.gpus), config, on_block):
-            _settle_as_crashed(block, config, on_block)
         blocks = [block for block in blocks if len(block.indices) > 1]
+        while alone:
+            some, alone = (alone, []) if settled else (alone[:FIRST_ALONE], alone[FIRST_ALONE:])
+            dead = _round(some, Pool(1, pool.cpus, pool.gpus), config, count)
+            if len(dead) == FIRST_ALONE and not settled:
+                raise VidclfError(f"whatever {dead[0].question.name} is asked, the process that asks it dies")
+            for block in dead:
+                _settle_as_crashed(block, config, on_block)
     for question in questions:
         finish(question)
 
@@ -148,6 +161,8 @@ class Juror:
         try:
             with last_resort(self._seconds * len(block.indices)):
                 clips, failed = self._jury.settle(block)
-        except VidclfError as raised:  # the request's fault, or the store's; Ray Data would wrap it
+        except VidclfError as raised:  # the request's fault, or the store's
             kind, error = raised.kind, str(raised)
+        except Exception as raised:  # noqa: BLE001 - raised, it would look to the driver as if this process had died
+            kind, error = VidclfError.kind, f"{type(raised).__name__}: {raised}"
         return {"number": [number], "clips": [clips], "failed": [failed], "kind": [kind], "error": [error]}

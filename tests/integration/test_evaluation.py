@@ -189,3 +189,12 @@ def test_a_model_in_mlflow_is_asked_from_a_copy_in_the_store(tmp_path: Path) -> 
         checkpoint_uri("models:/nobody@champion", store)
     with pytest.raises(ConfigError, match="is no finished checkpoint"):
         checkpoint_uri(str(tmp_path / "nowhere"), store)
+
+
+def test_what_is_wrong_with_the_model_is_said_and_costs_no_clip(tmp_path: Path) -> None:
+    dataset(tmp_path, {"test": 2})
+    asked = question(tmp_path, untrained(tmp_path))
+    Path(asked.model_uri, "model.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(AssertionError, match="ConfigError: .*does not hold this model's weights"):
+        ask(tmp_path, [asked], {})
+    assert statuses(asked) == {}

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 import urllib.error
+import urllib.request
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,9 @@ from vidclf.models.positions import fit_positions
 
 #: A folder or fsspec URI with published files under their own names: for machines without a way out.
 WEIGHTS_VARIABLE = "VIDCLF_WEIGHTS"
+
+#: Seconds without an answer after which a download is given up.
+TIMEOUT = 60
 
 #: Files of a checkpoint's folder, see vidclf.models.checkpoint.
 _CARD, _TENSORS = "model.json", "model.safetensors"
@@ -130,12 +136,28 @@ def _cache() -> Path:
 
 def _downloaded(url: str, path: Path) -> Path:
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), progress=False)  # written beside it, then renamed
-        except urllib.error.HTTPError as error:
-            raise OSError(f"HTTP {error.code}") from error
+        with _whole(path) as temporary:
+            _download(url, temporary)
     return path
+
+
+def _download(url: str, path: Path) -> None:
+    """Raises OSError where what came is not what was announced, by its length or the hash in torchvision's names."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, path.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+            announced = answer.headers.get("Content-Length")
+    except urllib.error.HTTPError as error:
+        raise OSError(f"HTTP {error.code}") from error
+    size = path.stat().st_size
+    if announced is not None and int(announced) != size:
+        raise OSError(f"the connection broke after {size} of {announced} bytes")
+    named = torch.hub.HASH_REGEX.search(url)
+    if named:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not found.startswith(named.group(1)):
+            raise OSError(f"its SHA-256 is {found[:8]}…, not the {named.group(1)} in its name")
 
 
 def _local_copy(uri: str) -> Path:
@@ -146,15 +168,23 @@ def _local_copy(uri: str) -> Path:
     version = hashlib.sha256(f"{uri} {filesystem.ukey(remote)}".encode()).hexdigest()[:16]
     path = _cache() / f"{version}-{remote.rsplit('/', 1)[-1]}"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-        os.close(handle)
-        try:
-            filesystem.get_file(remote, temporary)
-            os.replace(temporary, path)  # whole or not at all, whoever else fetches it now
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with _whole(path) as temporary:
+            filesystem.get_file(remote, str(temporary))
     return path
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` to write to; it becomes ``path`` at the end, whole, or goes away."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".partial")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _exists(uri: str) -> bool:

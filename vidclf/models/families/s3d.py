@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     family="s3d",
     summary="Inception, each convolution first in space, then in time",
     defaults=views(128, 2, mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989)),
-    limits=InputLimits(min_frames=5),
+    limits=InputLimits(min_frames=8),
     published=kinetics("s3d-d76dad2f.pth"),
     accuracy=accuracy(68.368, 88.050, "1 view of 128 frames at 15 per second"),
     cost=Cost(8_320_048, 143.83),
 )
 def s3d(request: BuildRequest) -> nn.Module:
-    """Five frames or more; the published pool needs 14 of 224 pixels."""
+    """Eight frames or more; the published pool needs 14 of 224 pixels.
+
+    From five on it would answer, but the backward of its first convolution over time, seven long, then writes outside
+    its memory on a CPU (torch 2.15 with five frames).
+    """
     import torchvision
 
     from vidclf.models.heads import ClippedAvgPool3d

@@ -25,7 +25,8 @@ def share_out_variants(run: IngestRun) -> list[int]:
         return []
     wanted = variants_wanted(standing(run.store, run.plan, run.recipes))
     run.shares = share_out(((clip_id, label, split) for clip_id, _, label, split in wanted), config)
-    made = varied(scan(run.store, STAGE, recipe, ("error_kind", "num_variants", "outcome")), run.shares)
+    entries = scan(run.store, STAGE, recipe, ("error_kind", "num_variants", "outcome"))
+    made = varied(entries, run.shares, run.config.execution.retry)
     board.expect(STAGE, len(run.shares))
     missing = run.shares.keys() - made
     shards = {shard_of(source, run.plan.num_shards) for clip, source, _, _ in wanted if clip in missing}
@@ -45,7 +46,7 @@ def augment_clips(run: IngestRun, shard: int) -> None:
     shares = {clip_id: run.shares[clip_id] for clip_id in sorted(run.plan.shard(shard)) if clip_id in run.shares}
     stored = read_shard(run.store, FRAMES, shard, run.recipes.frames)
     made = read_shard(run.store, STAGE, shard, recipe)
-    todo = [clip_id for clip_id, number in shares.items() if not _has_enough(made.get(clip_id), number)]
+    todo = [clip_id for clip_id, number in shares.items() if not _has_enough(run, made.get(clip_id), number)]
     board.advance(STAGE, len(shares) - len(todo))
 
     def jobs() -> Iterator[Job]:
@@ -64,9 +65,9 @@ def augment_clips(run: IngestRun, shard: int) -> None:
     settle(run, STAGE, shard, do, jobs(), run.config.execution.part_timeout)
 
 
-def _has_enough(entry: Entry | None, number: int) -> bool:
+def _has_enough(run: IngestRun, entry: Entry | None, number: int) -> bool:
     """Whether the variants that were made are as many as are wanted, or none can be made."""
-    return entry is not None and entry.settled and (not entry.ok or (entry.num_variants or 0) >= number)
+    return entry is not None and run.is_settled(entry) and (not entry.ok or (entry.num_variants or 0) >= number)
 
 
 def _share(stored: Entry, number: int) -> Share:

@@ -54,4 +54,4 @@ def _is_reopened(run: IngestRun, entry: Entry) -> bool:
     """Whether a clip is asked for again: other sources failed to deliver it, or it was delivered and not kept."""
     if not entry.ok:
         return entry.recipe != run.recipes.download
-    return entry.path is not None and not run.store.exists(entry.path)
+    return entry.path is not None and entry.path not in run.sources

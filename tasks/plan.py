@@ -10,13 +10,13 @@ from prefect.cache_policies import NO_CACHE
 from tasks.progress import board
 from tasks.run import IngestRun
 from vidclf.annotations import read_annotations
-from vidclf.creation import num_shards
+from vidclf.creation import crowded, num_shards
 from vidclf.manifest import Standing, standing
 from vidclf.plan import make_plan
 from vidclf.stages.download import STAGE as DOWNLOAD
 from vidclf.stages.frames import STAGE as FRAMES
 from vidclf.stages.transcode import STAGE as TRANSCODE
-from vidclf.takedown import removed_ids
+from vidclf.takedown import removed_ids, removed_sources
 
 
 @task(name="plan", cache_policy=NO_CACHE)
@@ -30,8 +30,9 @@ def plan_clips(run: IngestRun) -> list[int]:
         AnnotationError: see ``vidclf.annotations.read_annotations``.
     """
     annotations = read_annotations(run.config.annotations)
-    shards_in_all = num_shards(run.store, run.config.execution.num_shards, len(annotations.rows), create=True)
-    run.plan = make_plan(annotations.rows, shards_in_all, annotations.notices, removed_ids(run.store))
+    shards_in_all = num_shards(run.store, run.config.execution.num_shards, annotations.in_all, create=True)
+    notices = (*annotations.notices, *crowded(shards_in_all, len(annotations.rows)))
+    run.plan = make_plan(annotations.rows, shards_in_all, notices, removed_ids(run.store), removed_sources(run.store))
     log = get_run_logger()
     for notice in run.plan.notices:
         log.warning("%s", notice)

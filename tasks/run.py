@@ -6,6 +6,7 @@ import contextlib
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cached_property
 
 from tasks import fanout
 from tasks.budget import Budget
@@ -16,6 +17,7 @@ from vidclf.config import IngestConfig
 from vidclf.creation import open_dataset
 from vidclf.lease import Lease, hold
 from vidclf.ledger import Entry
+from vidclf.maintenance.files import files_in
 from vidclf.plan import Plan
 from vidclf.recipes import Recipes
 from vidclf.scratch import sweep
@@ -43,6 +45,11 @@ class IngestRun:
         """The settings of the stages, for those who read the snapshot."""
         settings = self.config.model_dump(mode="json", include={"clips", "frames", "augment"})
         return {**settings, "recipes": self.recipes.identity}
+
+    @cached_property
+    def sources(self) -> frozenset[str]:
+        """Paths of the videos that lay in the store when this was first asked; a shard's go with that shard only."""
+        return frozenset(file.path for file in files_in(self.store, "sources"))
 
     def is_settled(self, entry: Entry | None) -> bool:
         """Whether this run leaves a clip alone that has this entry."""

@@ -35,7 +35,7 @@ def settle(
     """Do the jobs of one stage and shard as Ray tasks; one ledger entry per clip.
 
     Where a part of several clips fails as a whole (its process died, say), they are tried one by one: one of them costs
-    only itself.
+    only itself. So are those that a job left undone.
 
     Args:
         timeout: seconds per job.
@@ -62,6 +62,8 @@ def settle(
                     broken.extend(alone)
                     continue
                 entries = _entries(settled, stage)
+                if len(entries) < len(settled.job.keys):
+                    broken.extend(settled.job.rest({entry.key for entry in entries}))
                 for entry in entries:
                     ledger.append(entry)
                 counts.add(entries)

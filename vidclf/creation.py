@@ -14,6 +14,7 @@ from vidclf.storage import Store
 
 DATASET = "dataset.json"
 CLIPS_PER_SHARD = 1000
+CROWDED = 5000  # clips per shard
 
 
 def open_dataset(config: IngestConfig) -> Store:
@@ -59,3 +60,14 @@ def num_shards(store: Store, wanted: int | None, clips: int, *, create: bool) ->
             f"{dataset['num_shards']}, which cannot change"
         )
     return int(dataset["num_shards"])
+
+
+def crowded(num_shards: int, clips: int) -> tuple[str, ...]:
+    """What to tell about a dataset whose shards were counted for a smaller list; nothing where they are not too few."""
+    if clips <= CROWDED * num_shards:
+        return ()
+    return (
+        f"{clips:,} clips in {num_shards:,} shard{'s' if num_shards > 1 else ''}: a shard is meant for about "
+        f"{CLIPS_PER_SHARD:,}, and holds each stage up until all of it is through; the number was fixed when the dataset "
+        f"was created, so a new one, with execution.num_shards {round(clips / CLIPS_PER_SHARD):,}, works faster",
+    )

@@ -117,7 +117,7 @@ def gc(uri: str, keep: int, sources: bool, unpublished: bool, dry_run: bool, as_
 @dataset.command()
 @click.argument("uri")
 @click.argument("clip_ids", metavar="[CLIP_ID]...", nargs=-1)
-@click.option("--source", "source_ids", multiple=True, help="All clips of this source; may be given several times.")
+@click.option("--source", "source_ids", multiple=True, help="All of this source, for ever; may be given several times.")
 @click.option("--reason", help="Why; for the ledger.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json_option
@@ -127,7 +127,8 @@ def remove(
     """Take clips out of the dataset at URI, for good: a takedown.
 
     Their videos and frames are erased under every recipe and in every snapshot, with the source videos they were cut
-    from; a new snapshot is published without them, and no later run brings them back. All other clips stay as they are.
+    from; a new snapshot is published without them, and no later run brings them back; of a --source no other segment
+    either, whatever a later list says. All other clips stay as they are.
     Not while a training reads the dataset. Models that were trained on them stay what they are, and so does what was
     exported. An id that begins with a dash goes behind --, or as --source=-id.
     """
@@ -239,7 +240,7 @@ def _print_collected(found: Collected) -> None:
 def _print_takedown(done: Takedown) -> None:
     click.echo(
         f"{_clips(len(done.clip_ids))} removed: {done.videos} videos, {done.frames} rows of frames and {done.reports} "
-        f"reports erased; the latest snapshot is {done.snapshot_id}"
+        f"reports erased; {f'the latest snapshot is {done.snapshot_id}' if done.snapshot_id else 'nothing was published yet'}"
     )
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from vidclf.annotations import read_annotations
 from vidclf.config import IngestConfig
-from vidclf.creation import num_shards
+from vidclf.creation import crowded, num_shards
 from vidclf.home import default_store
 from vidclf.ledger import scan
 from vidclf.manifest import Standing, standing
@@ -19,7 +19,7 @@ from vidclf.recipes import Recipes
 from vidclf.snapshot import dataset_store
 from vidclf.stages import download, frames, transcode
 from vidclf.storage import Store
-from vidclf.takedown import removed_ids
+from vidclf.takedown import removed_ids, removed_sources
 
 #: Rough figures for a dataset that has no ledger yet, per second of video: bytes of a 256-pixel clip at crf 20 and of its
 #: section in 480 lines; CPU seconds to cut and encode it, and to store 32 frames of ten seconds.
@@ -51,8 +51,9 @@ def forecast(config: IngestConfig) -> Forecast:
     """
     annotations = read_annotations(config.annotations)
     store = dataset_store(config.store or default_store(), config.dataset)
-    shards = num_shards(store, config.execution.num_shards, len(annotations.rows), create=False)
-    plan = make_plan(annotations.rows, shards, annotations.notices, removed_ids(store))
+    shards = num_shards(store, config.execution.num_shards, annotations.in_all, create=False)
+    notices = (*annotations.notices, *crowded(shards, len(annotations.rows)))
+    plan = make_plan(annotations.rows, shards, notices, removed_ids(store), removed_sources(store))
     now = standing(store, plan, Recipes.of(config), config.execution.retry)
     settled, used = now.settled, plan.rows["used"].combine_chunks()
     todo = pc.and_(used, pc.invert(settled))

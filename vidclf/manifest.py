@@ -15,7 +15,7 @@ from vidclf.plan import Plan
 from vidclf.recipes import Recipes
 from vidclf.stages import download, frames, transcode
 from vidclf.storage import Store
-from vidclf.takedown import MESSAGE, removed_ids
+from vidclf.takedown import MESSAGE, removed_ids, removed_sources
 
 NOT_DONE = "not_done"
 _OUTCOME = ("outcome", "error_kind", "error_message", "source")
@@ -67,7 +67,10 @@ def standing(store: Store, plan: Plan, recipes: Recipes, retry: Collection[str] 
     stale = pc.and_(failed_download, pc.not_equal(pc.fill_null(downloads["recipe"], ""), recipes.download))
     open_kinds = [NOT_DONE, *retry, *(kind for kind, error in CLIP_ERRORS.items() if not error.permanent)]
     is_open = pc.or_(pc.is_in(kind, pa.array(open_kinds)), stale)  # other sources may have what these had not
-    removed = pc.is_in(clip_ids, pa.array(removed_ids(store), pa.string()))
+    removed = pc.or_(
+        pc.is_in(clip_ids, pa.array(removed_ids(store), pa.string())),
+        pc.is_in(plan.rows["source_id"], pa.array(removed_sources(store), pa.string())),
+    )
     problem = plan.rows["problem"]
     kind = pc.if_else(removed, Removed.kind, kind)
     message = pc.if_else(removed, MESSAGE, message)
@@ -121,13 +124,17 @@ def manifest(
     return table.sort_by("annotation_id").combine_chunks()
 
 
-def varied(variants: pa.Table, shares: Mapping[str, int]) -> set[str]:
-    """The clips of ``shares`` that have their variants, or that cannot have them."""
+def varied(variants: pa.Table, shares: Mapping[str, int], retry: Collection[str] = ()) -> set[str]:
+    """The clips of ``shares`` that have their variants, or that cannot have them.
+
+    Args:
+        retry: kinds of error that count as open although they are permanent.
+    """
     columns = (variants[name].to_pylist() for name in ("key", "error_kind", "num_variants"))
     return {
         key
         for key, kind, number in zip(*columns, strict=True)
-        if key in shares and (is_settled(kind) if kind else number >= shares[key])
+        if key in shares and (is_settled(kind) and kind not in retry if kind else number >= shares[key])
     }
 
 

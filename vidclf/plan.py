@@ -51,13 +51,20 @@ class Plan:
         return {row["clip_id"]: Clip(**row) for row in rows.to_pylist()}
 
 
-def make_plan(annotations: pa.Table, num_shards: int, notices: Iterable[str] = (), removed: Iterable[str] = ()) -> Plan:
+def make_plan(
+    annotations: pa.Table,
+    num_shards: int,
+    notices: Iterable[str] = (),
+    removed: Iterable[str] = (),
+    removed_sources: Iterable[str] = (),
+) -> Plan:
     """Ids and shards for the rows of an ``ANNOTATIONS`` table.
 
     The order of the rows decides which of several annotations of the same clip is used: the first that has no problem.
 
     Args:
         removed: clip_ids that were taken out of the dataset; they are never made.
+        removed_sources: source_ids of which no clip is ever made, whatever its segment.
     """
     sources = annotations["source_id"].to_pylist()
     clips = [
@@ -65,7 +72,9 @@ def make_plan(annotations: pa.Table, num_shards: int, notices: Iterable[str] = (
         for row in zip(sources, annotations["time_start"].to_pylist(), annotations["time_end"].to_pylist(), strict=True)
     ]
     shards = pa.array([shard_of(source, num_shards) for source in sources], pa.int32())
-    used = _first_without_problem(clips, annotations["problem"].is_null().to_pylist(), set(removed))
+    allowed = pc.invert(pc.is_in(annotations["source_id"], pa.array(list(removed_sources), pa.string())))
+    good = pc.and_(annotations["problem"].is_null(), allowed)
+    used = _first_without_problem(clips, good.to_pylist(), set(removed))
     columns = [
         *annotations.columns,
         pa.array(clips, pa.string()),

@@ -29,6 +29,12 @@ def test_every_deployments_parameters_are_a_valid_configuration() -> None:
         parse(CONFIGURATIONS[flow], parameters, name)
 
 
+def test_a_first_try_with_kinetics_700_makes_a_dataset_for_all_of_it() -> None:
+    config = find_job("ingest/kinetics-700", settings=["annotations.limit=50"]).config
+    assert isinstance(config, IngestConfig)
+    assert config.execution.num_shards == 644  # of the 644 thousand annotations of Kinetics-700-2020
+
+
 def test_a_training_of_the_comparison_is_the_one_that_train_demo_does() -> None:
     compared = find_job("compare/demo").config.trainings()  # type: ignore[attr-defined]
     alone = find_job("train/demo").config

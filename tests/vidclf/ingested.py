@@ -28,7 +28,7 @@ from vidclf.snapshot import Snapshot, point_latest_at, register_classes, write_s
 from vidclf.sources import Wanted
 from vidclf.stages import StageJob, augment, download, frames, transcode
 from vidclf.storage import Store
-from vidclf.takedown import removed_ids
+from vidclf.takedown import removed_ids, removed_sources
 
 SALSA, TANGO = "salsa dancing", "tango/dancing"
 A, A_LATER, B, C, GONE, BROKEN, UNLABELLED = (
@@ -87,7 +87,7 @@ class Ingest:
     @property
     def plan(self) -> Plan:
         shards = num_shards(self.store, 2, len(self.annotated), create=True)
-        return make_plan(self.annotated, shards, (), removed_ids(self.store))
+        return make_plan(self.annotated, shards, (), removed_ids(self.store), removed_sources(self.store))
 
     def standing(self) -> Standing:
         return standing(self.store, self.plan, self.recipes)

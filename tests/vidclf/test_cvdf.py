@@ -13,7 +13,8 @@ import pytest
 from tests.misbehaving import MisbehavingServer, Reset, Silence, Status, Truncated
 from vidclf.errors import Blocked, ConfigError, Gone, Unreachable
 from vidclf.sources import Wanted, parse_source
-from vidclf.sources.archives import Archive, clip_name, that_may_hold
+from vidclf.sources._classes import that_may_hold
+from vidclf.sources.archives import Archive, clip_name
 from vidclf.sources.cvdf import CVDF
 
 PUBLIC = "https://s3.amazonaws.com/kinetics/700_2020"

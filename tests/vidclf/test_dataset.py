@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import pickle
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from tests.vidclf.conftest import TinyDataset
+from tests.vidclf.ingested import A, Ingest
 from vidclf.clips import MANIFEST
 from vidclf.config import DataConfig
 from vidclf.data.batch import Failure
@@ -22,8 +24,10 @@ from vidclf.data.dataset import ClipDataset, collate
 from vidclf.data.frames import FrameReader
 from vidclf.data.jpeg import with_opencv, with_pillow
 from vidclf.data.quarantine import Quarantine
-from vidclf.data.view import View
-from vidclf.errors import ConfigError, VidclfError
+from vidclf.data.view import StoredFrames, View
+from vidclf.errors import ConfigError, Removed, VidclfError
+from vidclf.maintenance.remove import empty_rows, find_clips, remove
+from vidclf.snapshot import read_snapshot
 from vidclf.storage import Store
 
 Make = Callable[..., TinyDataset]
@@ -73,9 +77,30 @@ def test_a_sample_depends_on_seed_epoch_and_index_only(make_dataset: Make, make_
     assert forward != samples(list(range(12)), seed=1)
 
 
+def test_an_old_snapshot_is_read_without_what_was_taken_out_since(ingest: Ingest, make_view: MakeView) -> None:
+    old = read_snapshot(ingest.store)
+    arguments = (
+        old.clips,
+        ingest.store,
+        old.classes,
+        "train",
+        make_view(stored=StoredFrames(num_frames=4, side_size=32), sampling_rate=1),
+    )
+    before = ClipDataset(*arguments, train=True)
+    remove(ingest.store, find_clips(ingest.store, [A]))
+    after = ClipDataset(*arguments, train=True)
+    assert {entry.clip_id for entry in before.entries} - {entry.clip_id for entry in after.entries} == {A}
+    assert [len(after[index]["video"]) for index in range(len(after))] == [3] * len(after)
+    assert after.describe()["not_ok"] == {**before.describe()["not_ok"], "removed": 1}
+    failure = before[0]["failure"]
+    assert failure is not None
+    assert failure.reason == f"clip {A} was taken out since this snapshot; train on the latest"
+
+
 def test_loader_processes_give_what_this_process_gives(make_dataset: Make, make_view: MakeView) -> None:
     tiny = make_dataset({"train": 3}, num_frames=12)
-    data = ClipDataset(tiny.manifest, tiny.store, tiny.classes, "train", make_view(), train=True, data=DataConfig())
+    options = DataConfig(random_resized_crop=(0.3, 1), rand_augment=2, color_jitter=0.4, random_erase=0.5)
+    data = ClipDataset(tiny.manifest, tiny.store, tiny.classes, "train", make_view(), train=True, data=options)
     here = [data[index]["video"] for index in range(len(data))]  # leaves files open that the processes inherit
     loader = DataLoader(data, batch_size=2, num_workers=2, collate_fn=collate)
     there = torch.cat([batch.videos for batch in loader])
@@ -239,9 +264,38 @@ def test_without_a_budget_the_first_unreadable_clip_is_one_too_many() -> None:
         Quarantine(9, 0.0).add([Failure("a", "gone")])
 
 
+def test_a_clip_in_a_bucket_is_one_ranged_read_once_its_file_is_known(
+    make_dataset: Make, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    local = make_dataset({"val": 2, "train": 1}, variants=1)
+    reader, here = FrameReader(Store(bucket), open_files=1), FrameReader(local.store)
+    paths = ("frames/a.parquet", "frames/v.parquet")
+    for path in paths:
+        reader.store.write_bytes(path, local.store.read_bytes(path))
+        reader.read(path, 0)  # asks for its size and its footer
+    caplog.set_level("INFO", "werkzeug")
+    for path, row in itertools.product(paths, (1, 0)):  # more files than stay open
+        caplog.clear()
+        assert reader.read(path, row) == here.read(path, row)
+        requests = [message for message in caplog.messages if path in message]
+        assert [("GET" in message, '" 206' in message) for message in requests] == [(True, True)]  # partial content
+
+
+def test_a_file_in_a_bucket_that_a_takedown_wrote_anew_is_read_anew(make_dataset: Make, bucket: str) -> None:
+    local, path = make_dataset({"val": 2}), "frames/a.parquet"
+    reader, here = FrameReader(Store(bucket)), FrameReader(local.store)
+    reader.store.write_bytes(path, local.store.read_bytes(path))
+    assert reader.read(path, 3) == here.read(path, 3)
+    assert empty_rows(Store(bucket), path, {"val-dark-0"}) == 1  # in front of the others: they have moved
+    for row in (3, 1, 2):
+        assert reader.read(path, row) == here.read(path, row)
+    with pytest.raises(Removed, match="clip val-dark-0 was taken out"):
+        reader.read(path, 0)
+
+
 @pytest.mark.parametrize("loader_workers", [0, 2])
-def test_a_clip_in_a_bucket_is_one_ranged_read_also_in_loader_processes(
-    make_dataset: Make, make_view: MakeView, bucket: str, caplog: pytest.LogCaptureFixture, loader_workers: int
+def test_a_bucket_gives_the_same_as_a_folder_also_to_loader_processes(
+    make_dataset: Make, make_view: MakeView, bucket: str, loader_workers: int
 ) -> None:
     local = make_dataset({"val": 2})
     remote = Store(bucket)
@@ -250,12 +304,6 @@ def test_a_clip_in_a_bucket_is_one_ranged_read_also_in_loader_processes(
     data = ClipDataset(local.manifest, remote, *arguments, train=False)
     here = ClipDataset(local.manifest, local.store, *arguments, train=False)
     assert torch.equal(data[0]["video"], here[0]["video"])  # reads the footer, and leaves connections open
-    if loader_workers == 0:
-        caplog.set_level("INFO", "werkzeug")
-        caplog.clear()
-        data[1]
-        requests = [message for message in caplog.messages if "frames/a.parquet" in message]
-        assert [("GET" in message, '" 206' in message) for message in requests] == [(True, True)]  # partial content
     loader = DataLoader(data, batch_size=2, num_workers=loader_workers, collate_fn=collate)
     there = list(loader)
     assert [failure for batch in there for failure in batch.failures] == []

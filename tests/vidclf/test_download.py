@@ -12,6 +12,8 @@ from vidclf.errors import Blocked, Gone, Postponed, SourceError, Unreachable
 from vidclf.politeness import Gate
 from vidclf.sources import Fetched, Source, Wanted
 from vidclf.sources.folder import Folder
+from vidclf.sources.mirror import Mirror
+from vidclf.sources.youtube import YouTube
 from vidclf.stages.download import Job, do, in_units, recipe_of
 from vidclf.storage import Store
 
@@ -23,6 +25,7 @@ class Told(Source):
     name: str = "told"
     error: str = ""
     section: bool = False
+    lacks: tuple[str, ...] = ()  # clip_ids
     asked: ClassVar[list[tuple[str, str]]] = []
 
     def host(self, wanted: Wanted) -> str:
@@ -30,7 +33,7 @@ class Told(Source):
 
     def fetch(self, wanted: Wanted, into: Path) -> Fetched:
         Told.asked.append((self.name, wanted.clip_id))
-        if self.error:
+        if self.error and (not self.lacks or wanted.clip_id in self.lacks):
             raise {"gone": Gone, "blocked": Blocked, "unreachable": Unreachable}[self.error](
                 f"{self.name}: {self.error}"
             )
@@ -79,6 +82,33 @@ def test_a_section_serves_the_clips_that_lie_in_it(tmp_path: Path, gate: Gate) -
         ("sources/v_10.mp4", 9.5), ("sources/v_10.mp4", 9.5), ("sources/v_50.mp4", 49.5),
     ]  # fmt: skip
     assert len(Told.asked) == 2
+
+
+@pytest.mark.parametrize("error", ["gone", "blocked", "unreachable"])
+def test_a_section_that_fails_costs_neither_those_before_it_nor_those_behind_it(
+    error: str, tmp_path: Path, gate: Gate
+) -> None:
+    sources = [Told(name="one", section=True, error=error, lacks=("v_40",)), Told(name="two", error="gone")]
+    unit = job(tmp_path, gate, sources, clips(1, 40, 80))
+    entries = do(unit)
+    assert [(entry.key, entry.path) for entry in entries] == [("v_1", "sources/v_1.mp4")]
+    failing, other = unit.rest({entry.key for entry in entries})
+    assert (failing.keys, other.keys) == (("v_40",), ("v_80",))
+    if error != "blocked":
+        with pytest.raises(SourceError):
+            do(failing)
+        assert do(other)[0].path == "sources/v_80.mp4"
+    assert ("one", "v_1") in Told.asked
+    assert Told.asked.count(("one", "v_1")) == 1
+
+
+def test_sections_that_wait_for_their_turn_are_fetched_once_each(tmp_path: Path, gate: Gate) -> None:
+    unit = job(tmp_path, gate, [Told(section=True, rate=60)], clips(1, 40))
+    assert [entry.key for entry in do(unit)] == ["v_1"]
+    (later,) = unit.rest(["v_1"])
+    with pytest.raises(Postponed):
+        do(later)
+    assert Told.asked == [("told", "v_1")]
 
 
 def test_clips_of_one_video_are_one_job_unless_a_source_has_them_one_by_one() -> None:
@@ -142,5 +172,15 @@ def test_a_folder_asks_nobodys_leave(tmp_path: Path, gate: Gate) -> None:
 
 def test_the_manner_of_asking_is_no_part_of_the_recipe() -> None:
     assert recipe_of([Told()]) == recipe_of([Told(rate=5, pause=1)])
+    assert recipe_of([YouTube()]) == recipe_of([YouTube(sleep=3, rate_limit=1000, rate=None)])
+    assert recipe_of([Mirror(uri="/m/{id}.mp4")]) == recipe_of([Mirror(uri="/m/{id}.mp4", timeout=99)])
     assert recipe_of([Told()]) != recipe_of([Told(name="other")])
     assert recipe_of([Told(), Folder(path="/a")]) != recipe_of([Folder(path="/a"), Told()])
+
+
+def test_an_option_that_a_later_version_adds_reopens_nothing() -> None:
+    class Newer(Told):
+        added: int = 5
+
+    assert recipe_of([Newer()]) == recipe_of([Told()])
+    assert recipe_of([Newer(added=6)]) != recipe_of([Told()])

@@ -158,6 +158,16 @@ def test_sources_stay_unless_asked_for_and_then_as_long_as_a_clip_needs_them(ing
     assert_whole(store)
 
 
+def test_what_was_staged_for_a_clip_that_came_from_elsewhere_is_no_needed_source(ingest: Ingest) -> None:
+    staged = f"sources/{A}.mp4"
+    ingest.store.write_bytes(staged, b"out of a tar; the clip was made of sources/a.mp4")
+    collect(ingest.store)
+    assert staged in paths(ingest.store, "sources")
+    collect(ingest.store, sources=True)
+    assert paths(ingest.store, "sources") == set()
+    assert_whole(ingest.store)
+
+
 def test_a_clip_whose_source_went_is_downloaded_when_another_profile_wants_it(ingest: Ingest, ingested: Path) -> None:
     collect(ingest.store, sources=True)
     assert paths(ingest.store, "sources") == set()

@@ -160,3 +160,23 @@ def test_variants_count_when_there_are_as_many_as_wanted(tmp_path: Path) -> None
     assert varied(scan(store, "augment", "a"), shares) == {"x"}
     rows = rows_of(store, plan, shares)
     assert [(rows[c]["num_variants"], rows[c]["variants_row"]) for c in ("x", "y")] == [(1, 3), (0, None)]
+
+
+def test_a_clip_whose_variants_crashed_is_augmented_again_when_that_is_asked_for(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of("x", "y")
+    accounts = Accounts(store, plan)
+    for clip in ("x", "y"):
+        accounts.ok(clip)
+    accounts.failed("augment", "x", "crashed", "a")
+    accounts.add("augment", "y", "a", path="frames/a/p.parquet", row=0, num_variants=1)
+    variants, shares = scan(store, "augment", "a"), {"x": 1, "y": 1}
+    assert varied(variants, shares) == {"x", "y"}
+    assert varied(variants, shares, retry=("crashed",)) == {"y"}
+
+
+def test_a_source_that_was_taken_out_stays_out_with_all_its_segments(tmp_path: Path) -> None:
+    store, plan = Store(tmp_path), plan_of("x", time_start=3.0, time_end=5.0)
+    with LedgerWriter(store, "takedown_of_sources", 0, "remove") as ledger:
+        ledger.append(Entry("x", "takedown_of_sources", "*", "erased", "removed"))
+    assert standing(store, plan, RECIPES, retry=("removed",)).open_shards() == []
+    assert rows_of(store, plan)["x_000003_000005"]["error_kind"] == "removed"

@@ -47,3 +47,10 @@ def test_the_clips_of_one_video_share_a_shard() -> None:
         annotations(*({"source_id": "v", "time_start": float(t), "time_end": t + 1.0} for t in range(50))), 16
     )
     assert len(set(plan.rows["shard"].to_pylist())) == 1
+
+
+def test_no_segment_of_a_removed_source_is_made() -> None:
+    rows = annotations({"source_id": "x"}, {"source_id": "x", "time_start": 2.0}, {"source_id": "y"})
+    plan = make_plan(rows, 1, removed_sources=["x"])
+    assert plan.clips["source_id"].to_pylist() == ["y"]
+    assert len(plan.rows) == 3

@@ -27,7 +27,7 @@ from tests.vidclf.ingested import (
 )
 from vidclf.cli import main
 from vidclf.data.frames import FrameReader
-from vidclf.errors import ConfigError, StorageError
+from vidclf.errors import ConfigError, Removed
 from vidclf.lease import LeaseHeld, hold
 from vidclf.ledger import read_shard, scan
 from vidclf.maintenance.files import files_in
@@ -36,7 +36,7 @@ from vidclf.maintenance.remove import find_clips, remove
 from vidclf.maintenance.verify import verify
 from vidclf.snapshot import latest_id, read_snapshot
 from vidclf.storage import Store
-from vidclf.takedown import removed_ids
+from vidclf.takedown import removed_ids, removed_sources
 
 OTHER = {**SETTINGS, "clips": {"short_side": 32, "preset": "ultrafast"}}
 
@@ -106,7 +106,7 @@ def test_old_snapshots_stay_readable_for_all_other_clips(ingest: Ingest) -> None
                 found = reader.read(row["variants_path"], row["variants_row"] + variant - 1)
                 assert (found.clip_id, found.variant) == (row["clip_id"], variant)
     removed = next(row for row in old.clips.to_pylist() if row["clip_id"] == A)
-    with pytest.raises(StorageError, match="not one clip with frames"):
+    with pytest.raises(Removed, match=f"clip {A} was taken out since this snapshot; train on the latest"):
         reader.read(removed["frames_path"], removed["frames_row"])
     found = verify(ingest.store, old.snapshot_id)
     assert (found.intact, found.removed) == (True, 1)
@@ -132,6 +132,51 @@ def test_a_source_is_removed_with_all_its_clips(ingest: Ingest) -> None:
     assert showing(ingest.store, A, A_LATER) == set()
     assert ingest.open_clips() == set()
     assert ledger_says_ok_of(ingest.store) <= {file.path for file in files_in(ingest.store)}
+
+
+def test_a_removed_source_stays_out_with_segments_that_only_a_later_list_has(ingest: Ingest, ingested: Path) -> None:
+    remove(ingest.store, find_clips(ingest.store, [], ["a"]))
+    later = {**ANNOTATED[0], "time_start": 0.5, "time_end": 1.5}
+    grown = Ingest(ingest.store, ingested / "videos", [*ANNOTATED, later])
+    assert grown.open_clips() == set()
+    after = grown.run()
+    assert not grown.done
+    rows = {row["annotation_id"]: row for row in after.clips.to_pylist()}
+    (row,) = [row for row in rows.values() if row["time_start"] == 0.5]
+    assert (row["status"], row["error_kind"], row["clip_path"]) == ("failed", "removed", None)
+    assert not ingest.store.is_file("sources/a.mp4")
+    assert verify(ingest.store).intact
+    remove(ingest.store, find_clips(ingest.store, [A]))  # by its id, a clip does not take its source along
+    assert removed_sources(ingest.store) == ["a"]
+
+
+def test_a_clip_that_a_run_made_and_never_published_is_found(ingest: Ingest, ingested: Path) -> None:
+    later = [{**ANNOTATED[0], "time_start": start, "time_end": start + 1} for start in (0.5, 0.75)]
+    odd = {**ANNOTATED[0], "source_id": "a", "time_start": 0.0, "time_end": 2.0}
+    grown = Ingest(ingest.store, ingested / "videos", [*ANNOTATED, *later, odd])
+    grown.work()  # and is killed before it publishes
+    half, other, whole = "a_000000500ms_000001500ms", "a_000000750ms_000001750ms", "a_000000_000002"
+    assert showing(ingest.store, half)
+    assert remove(ingest.store, find_clips(ingest.store, [half])).clip_ids == (half,)
+    assert showing(ingest.store, half) == set()
+    done = remove(ingest.store, find_clips(ingest.store, [], ["a"]))
+    assert set(done.clip_ids) == {A, A_LATER, half, other, whole}
+    assert showing(ingest.store, A, A_LATER, other, whole) == set()
+    assert ledger_says_ok_of(ingest.store) <= {file.path for file in files_in(ingest.store)}
+    assert grown.open_clips() == set()
+
+
+def test_a_clip_can_be_taken_out_before_anything_was_published(ingested: Path, tmp_path: Path) -> None:
+    begun = Ingest(Store(tmp_path / "begun"), ingested / "videos")
+    begun.work()  # and is killed before it publishes
+    orphan = "orphan_000000_000001"  # and before the ledger heard of this one
+    begun.store.write_bytes(f"clips/{begun.recipes.clips}/{orphan}.mp4", b"x")
+    done = remove(begun.store, find_clips(begun.store, [A, orphan]))
+    assert (done.clip_ids, done.snapshot_id) == ((A, orphan), None)
+    assert showing(begun.store, A, orphan) == set()
+    assert latest_id(begun.store) is None
+    assert begun.run().stats["errors"]["removed"] == 1
+    assert verify(begun.store).intact
 
 
 def test_a_clip_that_only_an_older_snapshot_has_is_found(ingest: Ingest, ingested: Path) -> None:
@@ -162,7 +207,7 @@ def test_reports_that_show_a_clip_are_erased(ingest: Ingest) -> None:
 
 def test_unknown_ids_are_one_error_and_nothing_happens(ingest: Ingest) -> None:
     before = {file.path: file.modified for file in files_in(ingest.store)}
-    with pytest.raises(ConfigError, match="has 'nosuch', 'alsonot'; nothing was removed"):
+    with pytest.raises(ConfigError, match="has never had 'nosuch', 'alsonot'; nothing was removed"):
         find_clips(ingest.store, [A, "nosuch"], ["alsonot"])
     said = CliRunner().invoke(main, ["dataset", "remove", ingest.store.uri, A, "nosuch", "--yes"])
     assert said.exit_code == 2

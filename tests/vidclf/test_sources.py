@@ -23,6 +23,24 @@ def test_a_folder_finds_a_video_with_and_without_its_extension(make_video: Video
         assert (fetched.begins_at, fetched.ends_at) == (0.0, None)
 
 
+@pytest.mark.parametrize("prefix", [None, "/datasets/k400", "/datasets/k400/", "old"])
+def test_a_list_may_have_whole_paths_into_the_folder_here_or_on_another_machine(
+    prefix: str | None, make_video: VideoMaker, tmp_path: Path
+) -> None:
+    folder = make_video("videos/train/a.mp4", num_frames=2).parents[1]
+    source = Folder(path=str(folder), prefix=prefix)
+    names = [f"{folder}/train/a.mp4", f"{folder}/train/a", "train/a.mp4"]
+    names += [f"{prefix.rstrip('/')}/train/a.mp4"] if prefix else []
+    for number, name in enumerate(names):
+        into = tmp_path / str(number)
+        into.mkdir()
+        assert source.fetch(Wanted(name, "clip"), into).path.stat().st_size > 0
+    (tmp_path / "secret").write_text("x")
+    for outside in (f"{folder}/../secret", f"{folder}er/a.mp4", f"{prefix}/../secret", f"{tmp_path}/secret"):
+        with pytest.raises(Gone):
+            source.fetch(Wanted(outside, "clip"), tmp_path)
+
+
 @pytest.mark.parametrize("source_id", ["missing", "../secret", "/etc/passwd"])
 def test_what_a_folder_does_not_hold_is_gone(source_id: str, tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()

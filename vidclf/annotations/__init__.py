@@ -36,6 +36,7 @@ class AnnotationList:
 
     rows: pa.Table  # vidclf.clips.ANNOTATIONS, in the list's order; every row has a split
     notices: tuple[str, ...]  # sentences for whoever starts the run: near misses, leaks, duplicates, conflicts
+    in_all: int  # rows before the limit: a try with a few of them is to fit the dataset that it begins
 
 
 def read_annotations(config: AnnotationsConfig) -> AnnotationList:
@@ -57,8 +58,9 @@ def read_annotations(config: AnnotationsConfig) -> AnnotationList:
     for step in (merge_labels, draw_splits, select_labels, sample_clips):
         rows, said = step(rows, config)
         notices += said
+    in_all = len(rows)
     rows = rows.slice(0, config.limit).replace_schema_metadata(None).combine_chunks()
-    return AnnotationList(rows, tuple(notices + notices_about(rows)))
+    return AnnotationList(rows, tuple(notices + notices_about(rows)), in_all)
 
 
 def _layout(config: AnnotationsConfig, store: Store, name: str) -> ModuleType:

@@ -97,6 +97,8 @@ class VideoClip:
         pictures: dict[int, Tensor] = {}
         for group, members in groupby(sorted(set(indices)), key=lambda index: bisect_right(self._keys, index) - 1):
             pictures |= self._decode_group(group, list(members))
+        if len({picture.shape for picture in pictures.values()}) > 1:
+            raise Unreadable(f"{self._name}: its picture changes its size")
         return torch.stack([pictures[index] for index in indices]).permute(0, 3, 1, 2)
 
     def _decode_group(self, group: int, indices: list[int]) -> dict[int, Tensor]:

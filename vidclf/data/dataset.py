@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -23,6 +24,7 @@ from vidclf.data.transforms import Randomness, picture
 from vidclf.data.view import View
 from vidclf.errors import ClipError, ConfigError, StorageError
 from vidclf.storage import Store
+from vidclf.takedown import removed_ids
 
 __all__ = ["Batch", "ClipDataset", "Entry", "Failure", "Sample", "all_views", "collate", "views_of"]
 
@@ -33,7 +35,7 @@ PLAIN = DataConfig(horizontal_flip=0.0)
 
 
 class ClipDataset(Dataset[Sample]):
-    """The ok clips of one split.
+    """The ok clips of one split, without those that were taken out of the dataset since the snapshot.
 
     For training, a sample is one random view of a clip or of an augmented variant; what is random depends on seed,
     epoch and index only, so neither the order of reading nor the number of loader processes changes it.
@@ -74,7 +76,7 @@ class ClipDataset(Dataset[Sample]):
         self.seed, self.epoch, self.num_views = seed, 0, num_views
         self._reader: Reader = READERS[view.reader](store)
         self._randomness = Randomness(data, view)
-        self._statuses = _statuses(manifest, split)
+        manifest, self._statuses = _without_removed(manifest, split, removed_ids(store))
         self.entries = _entries(manifest, self.classes, split, view.reader, with_variants=train)
         if train and len({entry.label_id for entry in self.entries}) < 2:
             only = self.classes[self.entries[0].label_id]
@@ -141,9 +143,14 @@ def views_of(frames: Tensor, view: View, num_views: int) -> Tensor:
     return pictures.reshape(shape).transpose(0, 1).contiguous()
 
 
-def _statuses(manifest: pa.Table, split: str) -> Counter[str]:
-    rows = manifest.select(["split", "status"]).to_pylist()
-    return Counter(row["status"] for row in rows if row["split"] == split)
+def _without_removed(manifest: pa.Table, split: str, removed: Collection[str]) -> tuple[pa.Table, Counter[str]]:
+    """The rows of clips that are still there, and the split's counts by status, ``removed`` among them."""
+    gone = pc.and_(
+        pc.is_in(manifest["clip_id"], pa.array(list(removed), pa.string())), pc.equal(manifest["status"], "ok")
+    )
+    status = pc.if_else(gone, "removed", manifest["status"])
+    counts = Counter(status.filter(pc.equal(manifest["split"], split)).to_pylist())
+    return manifest.filter(pc.invert(gone)), counts
 
 
 def _name(entry: Entry) -> str:

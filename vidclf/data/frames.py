@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from vidclf.data.jpeg import Pixels, fastest
+from vidclf.data.ranged import Footers
 from vidclf.data.readers import Entry
-from vidclf.errors import StorageError, Unreadable
+from vidclf.errors import Removed, StorageError, Unreadable
 from vidclf.storage import Store
 
 
@@ -51,7 +52,7 @@ class StoredClip:
 
 
 class FrameReader:
-    """Reads single clips from a dataset's frame files, of which the last used stay open: their footers are read once.
+    """Reads single clips from a dataset's frame files, of which the last used stay open.
 
     Travels to other processes without its open files; a forked one opens its own, since a file's position and a
     store's connections are shared otherwise.
@@ -61,6 +62,7 @@ class FrameReader:
         self.store = store
         self._capacity = open_files
         self._open: OrderedDict[str, pq.ParquetFile] = OrderedDict()
+        self._footers = Footers()
         self._pid = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -85,21 +87,35 @@ class FrameReader:
         yield clip
 
     def read(self, path: str, row: int) -> StoredClip:
-        """Row group ``row`` of ``path`` (relative to the dataset), by one read where the file is open.
+        """Row group ``row`` of ``path`` (relative to the dataset), by one read once the file is known.
 
         Raises:
-            StorageError: it cannot be read, or has no frames.
+            StorageError: it cannot be read, or is not one clip.
+            Removed: the clip was taken out of the dataset; its row is empty.
         """
         try:
+            table = self._row_group(path, row)
+        except StorageError:
+            if self.store.is_local:
+                raise
+            self._open.pop(path, None)
+            self._footers.forget(path)  # a takedown may have written the file anew since
+            table = self._row_group(path, row)
+        if len(table) != 1:
+            raise StorageError(f"row group {row} of {self.store.uri}/{path} is not one clip with frames")
+        if len(table["frames"][0].values) == 0:
+            clip_id = table["clip_id"][0].as_py()
+            raise Removed(f"clip {clip_id} was taken out since this snapshot; train on the latest")
+        return StoredClip(table["clip_id"][0].as_py(), table["variant"][0].as_py(), table["frames"][0].values)
+
+    def _row_group(self, path: str, row: int) -> pa.Table:
+        try:
             # One thread: parallelism comes from many clips.
-            table = self._file(path).read_row_group(row, columns=["clip_id", "variant", "frames"], use_threads=False)
+            return self._file(path).read_row_group(row, columns=["clip_id", "variant", "frames"], use_threads=False)
         except StorageError:
             raise
         except Exception as error:  # Arrow's, fsspec's and botocore's errors share no base
             raise StorageError(f"cannot read row group {row} of {self.store.uri}/{path}: {error}") from error
-        if len(table) != 1 or len(table["frames"][0].values) == 0:
-            raise StorageError(f"row group {row} of {self.store.uri}/{path} is not one clip with frames")
-        return StoredClip(table["clip_id"][0].as_py(), table["variant"][0].as_py(), table["frames"][0].values)
 
     def _file(self, path: str) -> pq.ParquetFile:
         if self._pid != os.getpid():
@@ -108,10 +124,10 @@ class FrameReader:
             self._open.move_to_end(path)
             return self._open[path]
         try:
-            full = self.store.full(path)
-            # Arrow's own files take half the time of Python's. Not mapped: a failing disk would be a SIGBUS.
-            source = full if self.store.is_local else self.store.fs.open(full, "rb")
-            file = pq.ParquetFile(source, pre_buffer=True)
+            if self.store.is_local:  # Arrow's own files, read in this thread, take half the time of Python's
+                file = pq.ParquetFile(self.store.full(path))
+            else:
+                file = self._footers.open(self.store, path)
         except Exception as error:  # as above
             raise StorageError(f"cannot open {self.store.uri}/{path}: {error}") from error
         self._open[path] = file

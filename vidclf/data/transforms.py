@@ -72,6 +72,7 @@ def picture(frames: Tensor, view: View, drawn: Draw = CENTRE) -> Tensor:
     """
     with _seeded(drawn):
         frames = _cropped(frames, view, drawn)
+        frames = frames.transpose(0, 1).contiguous().transpose(0, 1)  # as the result lies: cheaper to mirror
         if drawn.flip:
             frames = functional.horizontal_flip(frames)
         for transform in drawn.pixels:

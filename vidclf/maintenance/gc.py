@@ -35,6 +35,7 @@ from vidclf.maintenance.files import StoredFile, Tally, delete_files, files_in, 
 from vidclf.stages.archive import STAGE as ARCHIVE
 from vidclf.stages.augment import STAGE as AUGMENT
 from vidclf.stages.download import STAGE as DOWNLOAD
+from vidclf.stages.download import staged_path
 from vidclf.stages.frames import STAGE as FRAMES
 from vidclf.stages.transcode import STAGE as TRANSCODE
 from vidclf.storage import Store
@@ -173,6 +174,8 @@ class _Collection:
             done = {entry["key"] for entry in made if _is_done(entry) and not self._goes(entry)} | self.taken_out
             there = [entry for entry in last_words(last_entries(self.store, paths)).values() if entry["path"]]
             needed = {entry["path"] for entry in there if entry["key"] not in done}
+            # Clips that were staged out of an archive, and then came from elsewhere: no entry names the file.
+            self.unneeded |= {staged_path(key) for key in done} - needed
             yield shard, [entry for entry in there if entry["path"] not in needed]
 
     def _goes(self, entry: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Takedown: clips are taken out of a dataset, for good, in all its recipes and snapshots.
+"""Takedown: clips are taken out of a dataset, for good, in all its recipes and snapshots; sources with every segment.
 
 Kill it anywhere and run it again. First the tombstones are written, so that no run brings the clips back; then the latest
 snapshot is replaced by one in which they are failed rows, ``removed``; then everything that shows them is erased.
@@ -7,8 +7,9 @@ Models that were trained on them before stay what they are.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -28,18 +29,22 @@ from vidclf.maintenance.datasets import (
     last_entries,
     new_run_id,
     require_dataset,
+    shards_of,
     whole_snapshots,
 )
 from vidclf.maintenance.files import delete_files, files_in, folders_in, in_threads
-from vidclf.snapshot import Snapshot, point_latest_at, read_snapshot, write_snapshot
+from vidclf.snapshot import Snapshot, latest_id, point_latest_at, read_snapshot, write_snapshot
 from vidclf.stages.augment import STAGE as AUGMENT
 from vidclf.stages.download import STAGE as DOWNLOAD
 from vidclf.stages.frames import STAGE as OF_FRAMES
 from vidclf.stages.transcode import STAGE as TRANSCODE
 from vidclf.storage import Store
-from vidclf.takedown import BEGUN, DONE, MESSAGE, STAGE, removed_ids
+from vidclf.takedown import BEGUN, DONE, MESSAGE, SOURCES, STAGE, removed_ids
 
 ANY_RECIPE = "*"
+
+#: What ``vidclf.clips.clip_id`` puts behind the name of a source.
+_SEGMENT = re.compile(r"_\d{6,}_\d{6,}$|_\d{9,}ms_\d{9,}ms$")
 
 #: What a failed row of a manifest still says; all else is null.
 _KEPT = {
@@ -54,7 +59,9 @@ class Target:
     """A clip to take out."""
 
     clip_id: str
-    source_id: str
+    source_id: str  # of a clip that only the ledger knows: its name there
+    shard: int
+    with_source: bool = False  # take its source out too: no list's segment of it is ever made
 
 
 @dataclass(frozen=True)
@@ -62,32 +69,63 @@ class Takedown:
     """What was taken out."""
 
     clip_ids: tuple[str, ...]
-    snapshot_id: str  # the latest, which is without them
+    snapshot_id: str | None  # the latest, which is without them; None: nothing was published yet
     videos: int  # files erased: clips under every recipe, and source videos
     frames: int  # rows of frames emptied: originals and variants, under every recipe
     reports: int  # pages erased that showed one of the clips
 
 
 def find_clips(store: Store, clip_ids: Collection[str], source_ids: Collection[str] = ()) -> tuple[Target, ...]:
-    """The clips of these ids, and all clips of these sources, in whatever snapshot they are.
+    """The clips of these ids, and all clips of these sources, in whatever snapshot they are, in the ledger or in the store.
 
     Raises:
-        ConfigError: there is no dataset, or an id is in none of its snapshots; the message names all that are not.
+        ConfigError: there is no dataset, or an id is in none of these; the message names all that are not.
     """
-    require_dataset(store)
-    found: dict[str, str] = {}
+    num_shards = int(require_dataset(store)["num_shards"])
+    found: dict[str, Target] = {}
     for name in whole_snapshots(store):
         rows = store.read_table(f"snapshots/{name}/clips.parquet", ["clip_id", "source_id"])
         asked = pc.or_(
             pc.is_in(rows["clip_id"], pa.array(list(clip_ids), pa.string())),
             pc.is_in(rows["source_id"], pa.array(list(source_ids), pa.string())),
         )
-        found |= {row["clip_id"]: row["source_id"] for row in rows.filter(asked).to_pylist()}
-    unknown = sorted({*clip_ids} - found.keys()) + sorted({*source_ids} - set(found.values()))
+        for clip_id, source in {(row["clip_id"], row["source_id"]) for row in rows.filter(asked).to_pylist()}:
+            found[clip_id] = Target(clip_id, source, shard_of(source, num_shards), source in source_ids)
+    for target in _in_the_ledger(store, {*clip_ids} - found.keys(), {*source_ids}, num_shards):
+        found.setdefault(target.clip_id, target)
+    for clip_id in {*clip_ids} - found.keys():
+        if _is_stored(store, clip_id):
+            name = _SEGMENT.sub("", clip_id)
+            found[clip_id] = Target(clip_id, name, shard_of(name, num_shards))
+    unknown = sorted({*clip_ids} - found.keys())
+    unknown += sorted({*source_ids} - {target.source_id for target in found.values() if target.with_source})
     if unknown:
         shown = ", ".join(map(repr, unknown[:10])) + (f" and {len(unknown) - 10} more" if len(unknown) > 10 else "")
-        raise ConfigError(f"no snapshot of dataset {store.uri} has {shown}; nothing was removed")
-    return tuple(Target(*pair) for pair in sorted(found.items()))
+        raise ConfigError(f"dataset {store.uri} has never had {shown}; nothing was removed")
+    return tuple(target for _, target in sorted(found.items()))
+
+
+def _in_the_ledger(store: Store, clip_ids: set[str], source_ids: set[str], num_shards: int) -> Iterator[Target]:
+    """The clips that a run worked on, whether or not a snapshot has them: of a later list, or of a run cut short."""
+    named = {(safe_name(source), shard_of(source, num_shards)): source for source in source_ids}
+    shards = {shard for _, shard in named}
+    for stage in (DOWNLOAD, TRANSCODE, OF_FRAMES, AUGMENT) if clip_ids or named else ():
+        for shard, paths in shards_of(store, stage):
+            if not clip_ids and shard not in shards:
+                continue
+            for entry in last_entries(store, paths):
+                name = _SEGMENT.sub("", entry["key"])
+                source = named.get((name, shard))
+                if source is not None or entry["key"] in clip_ids:
+                    yield Target(entry["key"], source or name, shard, source is not None)
+
+
+def _is_stored(store: Store, clip_id: str) -> bool:
+    """Whether a file of the clip is there, of which a kill kept the ledger from knowing."""
+    if "/" in clip_id:
+        return False
+    folders = ("sources", *(f"clips/{recipe}" for recipe in folders_in(store, "clips")))
+    return any(store.is_file(f"{folder}/{clip_id}.mp4") for folder in folders)
 
 
 def remove(store: Store, targets: Sequence[Target], reason: str | None = None) -> Takedown:
@@ -102,20 +140,21 @@ def remove(store: Store, targets: Sequence[Target], reason: str | None = None) -
         reason: for the ledger.
 
     Raises:
-        ConfigError: the dataset has no snapshot.
+        ConfigError: there is no dataset.
         LeaseHeld: a run works on it.
         LeaseLost: somebody took it over; run again.
     """
-    num_shards = int(require_dataset(store)["num_shards"])
+    require_dataset(store)
     run_id = new_run_id(TAKEDOWN_RUN)
     shards: dict[int, list[Target]] = defaultdict(list)
     for target in targets:
-        shards[shard_of(target.source_id, num_shards)].append(target)
+        shards[target.shard].append(target)
     with hold(store, run_id) as lease:
-        latest = read_snapshot(store)
+        latest = read_snapshot(store) if latest_id(store) is not None else None
         _entomb(store, shards, BEGUN, reason, run_id)
         lease.check()
-        latest = _publish_without(store, latest, run_id)
+        if latest is not None:
+            latest = _publish_without(store, latest, run_id)
         erased = _Erasure(store, lease, run_id)
         for shard, clips in sorted(shards.items()):
             erased.shard(shard, clips)
@@ -123,15 +162,17 @@ def remove(store: Store, targets: Sequence[Target], reason: str | None = None) -
         lease.check()
         _entomb(store, shards, DONE, reason, run_id)
     ids = tuple(target.clip_id for target in targets)
-    return Takedown(ids, latest.snapshot_id, erased.videos, erased.frames, reports)
+    return Takedown(ids, latest.snapshot_id if latest else None, erased.videos, erased.frames, reports)
 
 
 def _entomb(store: Store, shards: dict[int, list[Target]], outcome: str, reason: str | None, run_id: str) -> None:
     """Write the tombstones, or that they are true."""
     for shard, clips in shards.items():
-        with LedgerWriter(store, STAGE, shard, run_id) as ledger:
-            for clip in clips:
-                ledger.append(Entry(clip.clip_id, STAGE, ANY_RECIPE, outcome, Removed.kind, reason))
+        sources = sorted({clip.source_id for clip in clips if clip.with_source})
+        for stage, keys in ((SOURCES, sources), (STAGE, [clip.clip_id for clip in clips])):
+            with LedgerWriter(store, stage, shard, run_id) as ledger:
+                for key in keys:
+                    ledger.append(Entry(key, stage, ANY_RECIPE, outcome, Removed.kind, reason))
 
 
 def _publish_without(store: Store, latest: Snapshot, run_id: str) -> Snapshot:

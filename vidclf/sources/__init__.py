@@ -47,11 +47,17 @@ class Source(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: ClassVar[str]
+    #: Options that say how a source is asked, not what it has.
+    manner: ClassVar[frozenset[str]] = frozenset({"rate", "pause", "timeout", "sleep", "rate_limit"})
 
     rate: float | None = Field(None, gt=0, description="videos per hour, over all workers of all runs; None: no bound")
     pause: float = Field(
         60.0, gt=0, description="seconds that everybody waits when the host blocks and names no time; doubled each time"
     )
+
+    def identity(self) -> dict[str, Any]:
+        """What decides which videos it has. An option that is left at its default is not in it, so it may be added later."""
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude=set(self.manner), exclude_defaults=True)}
 
     def host(self, wanted: Wanted) -> str | None:
         """Whose patience a fetch costs, as ``youtube.com``; None: nobody's, so it is neither bounded nor held back."""

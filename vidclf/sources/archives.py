@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pydantic import Field
 
 from vidclf.errors import Gone, Unreachable
 from vidclf.sources import Fetched, Source, Wanted
+from vidclf.sources._classes import that_may_hold
 from vidclf.sources._secrets import shown
 from vidclf.sources._tars import TarStream, first_folder, opened_stream, read_head
 
@@ -34,6 +34,7 @@ class Archive:
 
     uri: str
     split: str
+    rank: int = 0  # lower ones are read first; where two hold the same clip, that of the lower rank counts
 
 
 class ArchiveSource(Source):
@@ -49,12 +50,19 @@ class ArchiveSource(Source):
     )
 
     def listed(self, split: str) -> list[str]:
-        """URIs of all archives of a split (train, val, test). Where two hold the same clip, the first one's counts.
+        """URIs of all archives of a split (train, val, test).
 
         Raises:
             SourceError: the list could not be read.
         """
         raise NotImplementedError
+
+    def rank(self, uri: str) -> int:
+        """Which archives go before others: where two hold the same clip, that of the lower rank counts.
+
+        Archives of one rank are read at the same time and in no order, so no two of them should hold the same clip.
+        """
+        return 0
 
     def unit(self, wanted: Wanted) -> str:
         """A clip of its own: archives hold clips that are cut already."""
@@ -84,7 +92,7 @@ class ArchiveSource(Source):
                 wanted = that_may_hold(labels, split, dict(zip(uris, self._first_folders(uris), strict=True)))
                 log.info("%s: %d of %d archives may hold what is wanted", split, len(wanted), len(uris))
                 uris = wanted
-            chosen += [Archive(uri, split) for uri in uris]
+            chosen += [Archive(uri, split, self.rank(uri)) for uri in uris]
         return chosen
 
     def members(self, archive: Archive, into: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, Path]]:
@@ -139,33 +147,9 @@ class ArchiveSource(Source):
         return None
 
 
-def that_may_hold(labels: Collection[str], split: str, folders: Mapping[str, tuple[str, ...] | None]) -> list[str]:
-    """Of archives, by URI, those that may hold a clip of these classes, as far as the folders of their first files say.
-
-    Left out are only archives whose folder is a class, and not one that is wanted: a folder of its own, that is neither
-    the split's nor the archive's name, in a split where some folders *are* wanted classes.
-    """
-    wanted = {_comparable(label) for label in labels}
-    holds = {uri: any(_comparable(part) in wanted for part in parts or ()) for uri, parts in folders.items()}
-    if not any(holds.values()):
-        return list(folders)
-    uses = Counter(parts[0] for parts in folders.values() if parts)
-
-    def is_class(uri: str, parts: tuple[str, ...] | None) -> bool:
-        stem = PurePosixPath(uri).name.partition(".")[0]
-        return bool(parts) and uses[parts[0]] == 1 and parts[0] not in (split, stem)  # type: ignore[index]
-
-    return [uri for uri, parts in folders.items() if holds[uri] or not is_class(uri, parts)]
-
-
 def clip_name(member: str) -> str | None:
     """The clip's name if a member of an archive is a clip: its folder does not matter, but must not climb."""
     path = PurePosixPath(member)
     if path.is_absolute() or ".." in path.parts or path.suffix.lower() not in CLIP_SUFFIXES:
         return None
     return path.stem if CLIP_NAME.fullmatch(path.stem) else None
-
-
-def _comparable(label: str) -> str:
-    """Mirrors write a class as a folder with underscores, or in another case."""
-    return label.replace("_", " ").strip().casefold()

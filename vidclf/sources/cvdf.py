@@ -100,6 +100,11 @@ class CVDF(ArchiveSource):
         before = [f"{self.root}/{name}" for name in self._layout.before.get(split, ())]
         return before + list(dict.fromkeys(f"{self.root}/{split}/{self._written(str(name))}" for name in names))
 
+    def rank(self, uri: str) -> int:
+        """See ``ArchiveSource.rank``: replacements of damaged clips go first."""
+        before = {f"{self.root}/{name}" for names in self._layout.before.values() for name in names}
+        return -1 if uri in before else 0
+
     def _written(self, name: str) -> str:
         """A file name as a part of an address: some archives are named after classes, with spaces."""
         return quote(name) if self.root.startswith(("http://", "https://")) else name

@@ -1,14 +1,18 @@
 """What happens to one clip (or one part of clips) in each stage: plain functions, run wherever the caller likes.
 
 Each module has a frozen ``Job``, ``do(job)``, and the name of its ``STAGE`` in the ledger. ``do`` returns one ledger
-entry per clip; it raises a ``ClipError`` for what is the clip's fault, and a ``StorageError`` for what is not.
+entry per clip; it raises a ``ClipError`` for what is the clip's fault, and a ``StorageError`` for what is not. A job that
+got through a part of its clips may return their entries alone; what is left of it is then done clip by clip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from vidclf.errors import ClipError, Postponed
+from vidclf.ledger import Entry
+from vidclf.processes import DeadlinePassed
 from vidclf.storage import Store
 
 
@@ -28,3 +32,19 @@ class StageJob:
     def alone(self) -> Sequence[StageJob]:
         """The same work clip by clip, for a part that failed as a whole; none where it is one thing already."""
         return ()
+
+    def rest(self, done: Collection[str]) -> Sequence[StageJob]:
+        """The work of the clips that are not ``done``, clip by clip; none for a stage that always does all or nothing."""
+        return ()
+
+
+def as_far_as_it_goes(entries: Iterable[Entry]) -> list[Entry]:
+    """All entries, or those before what ended them, be it the job's time; raises where there is none before it."""
+    got: list[Entry] = []
+    try:
+        for entry in entries:
+            got.append(entry)
+    except (ClipError, Postponed, DeadlinePassed):
+        if not got:
+            raise
+    return got

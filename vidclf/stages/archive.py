@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from vidclf.errors import Blocked, SourceError, Unreachable
@@ -22,7 +23,7 @@ class Job(StageJob):
 
     archive: Archive
     archives: ArchiveSource
-    wanted: frozenset[str]  # clip_ids
+    wanted: Container[str]  # clip_ids; others are read past
     gate: Gatekeeper
 
     @property
@@ -31,7 +32,7 @@ class Job(StageJob):
 
 
 def do(job: Job) -> list[Entry]:
-    """Stage what is wanted and not staged yet.
+    """Stage every wanted clip of the archive, in place of what may be staged of it: who asks leaves out what is to stay.
 
     Raises:
         SourceError: the archive could not be read to its end; what came before the fault is staged.

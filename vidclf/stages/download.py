@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from vidclf.politeness import Gatekeeper
 from vidclf.scratch import scratch_folder
 from vidclf.sources import Fetched, Source, Wanted
 from vidclf.sources.archives import ArchiveSource
-from vidclf.stages import StageJob
+from vidclf.stages import StageJob, as_far_as_it_goes
 
 STAGE = "download"
 
@@ -33,11 +33,13 @@ class Job(StageJob):
     def source(self) -> str:
         return ", ".join(source.kind for source in self.sources)
 
+    def rest(self, done: Collection[str]) -> list[Job]:
+        return [replace(self, keys=(clip.clip_id,), wanted=(clip,)) for clip in self.wanted if clip.clip_id not in done]
+
 
 def recipe_of(sources: Sequence[Source]) -> str:
     """Which sources were asked: what one list could not deliver, another may. What was delivered stays delivered."""
-    manner = {"rate", "pause"}
-    return fingerprint([{"kind": source.kind, **source.model_dump(mode="json", exclude=manner)} for source in sources])
+    return fingerprint([source.identity() for source in sources])
 
 
 def in_units(wanted: Iterable[Wanted], sources: Sequence[Source]) -> Iterator[tuple[Wanted, ...]]:
@@ -56,6 +58,10 @@ def staged_path(clip_id: str) -> str:
 def do(job: Job) -> list[Entry]:
     """Try the sources in order; the first that delivers wins.
 
+    Returns:
+        One entry per clip. Where a source delivers sections one by one, and fails or has to wait after the first ones, of
+        those alone: they are kept, whatever becomes of the rest.
+
     Raises:
         SourceError: none delivered. An error that may pass counts more than a permanent one, since it leaves hope.
         Postponed: a source's turn has not come.
@@ -65,7 +71,7 @@ def do(job: Job) -> list[Entry]:
     closed: Postponed | None = None
     for source in job.sources[len(failures) :]:
         try:
-            return list(_deliver(job, source))
+            return as_far_as_it_goes(_deliver(job, source))
         except SourceError as error:
             failures.append(error)
         except Postponed as error:

@@ -5,16 +5,31 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import ray
 
 from vidclf.errors import ConfigError
 from vidclf.home import home
 
-#: What workers on other machines need to know of the driver's environment.
-FORWARDED = ("AWS_", "VIDCLF_", "MLFLOW_", "NO_ALBUMENTATIONS_UPDATE")
+#: What workers of another cluster are told of the driver's environment: where things are, and nothing secret. Ray writes
+#: such variables into its logs, which its dashboard shows. Keys, tokens, passwords, cookies and proxies the nodes have
+#: of their own: an instance's role, a mounted file, or variables that are set where Ray is started.
+FORWARDED = {
+    "AWS_CA_BUNDLE",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "MLFLOW_ARTIFACT_URI",
+    "MLFLOW_TRACKING_URI",
+    "NO_ALBUMENTATIONS_UPDATE",
+    "VIDCLF_HOME",
+    "VIDCLF_WEIGHTS",
+}
 LONGEST_FOLDER = 40  # characters
 
 
@@ -22,7 +37,8 @@ LONGEST_FOLDER = 40  # characters
 def cluster() -> Iterator[None]:
     """Be connected to Ray for the length of a ``with`` block. Nested blocks share one connection.
 
-    Without ``$RAY_ADDRESS`` a cluster is started on this machine, never joined by chance, and ended with the block.
+    Without ``$RAY_ADDRESS`` a cluster is started on this machine, never joined by chance, and ended with the block; its
+    workers inherit the environment. Elsewhere they have their own, and ``FORWARDED``.
 
     Raises:
         ConfigError: the cluster that ``$RAY_ADDRESS`` names does not answer.
@@ -34,8 +50,8 @@ def cluster() -> Iterator[None]:
     os.environ["VIDCLF_HOME"] = str(home())  # workers have working folders of their own
     try:
         if address:
-            forwarded = {name: value for name, value in os.environ.items() if name.startswith(FORWARDED)}
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": forwarded})
+            environment = {"env_vars": forwarded(os.environ)}
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=environment)
         else:
             ray.init(
                 address="local",
@@ -53,14 +69,30 @@ def cluster() -> Iterator[None]:
         ray.shutdown()
 
 
+def forwarded(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of the driver's environment workers elsewhere are told.
+
+    Raises:
+        ConfigError: an address in it carries a password, which Ray would write into its logs.
+    """
+    told = {name: value for name, value in environment.items() if name in FORWARDED}
+    for name, value in told.items():
+        if "://" in value and urlsplit(value).password:
+            raise ConfigError(
+                f"${name} carries a password, which Ray would log: give the cluster's nodes their own, and take it out here"
+            )
+    return told
+
+
 def num_cpus() -> int:
     """CPUs of the whole cluster."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def smallest_node_cpus() -> int:
-    """CPUs of the smallest living node: what one worker can have anywhere."""
-    return max(1, int(min(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"])))
+    """CPUs of the smallest living node that has any: what one worker can have anywhere."""
+    cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return min((number for number in cpus if number), default=1)
 
 
 def num_gpus() -> int:

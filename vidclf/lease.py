@@ -54,13 +54,9 @@ class Lease:
     def _acquire(self) -> None:
         for _ in range(RACES):  # who loses one reads who won it
             found = self.store.read_versioned(LEASE_PATH)
-            if found is None:
-                taken = self.store.create(LEASE_PATH, self._content())
-            else:
+            if found is not None:
                 self._require_dead(json.loads(found[0]))
-                taken = self.store.replace(LEASE_PATH, self._content(), found[1])
-            if taken:
-                self._remember_version()
+            if self._write(found[1] if found else None):
                 return
         raise LeaseHeld(f"other runs took the dataset {self.store.uri} in this moment")
 
@@ -75,18 +71,41 @@ class Lease:
     def _renew_until_released(self) -> None:
         while not self._released.wait(RENEW_SECONDS):
             try:
-                if not self.store.replace(LEASE_PATH, self._content(), self._version):
+                if not self._renew():
                     self._lost = "another run took it over"
                     return
-                self._remember_version()
             except StorageError:
                 continue  # the store may come back before the lease expires; check() knows when it is too late
+
+    def _renew(self) -> bool:
+        """Whether it is still ours; then for as long again. A write whose answer was lost was ours all the same."""
+        for _ in range(RACES):
+            if self._write(self._version):
+                return True
+            found = self.store.read_versioned(LEASE_PATH)
+            if found is None or json.loads(found[0])["run_id"] != self.run_id:
+                return False
+            self._version = found[1]  # of a write of ours that was thought to have failed
+        return False
 
     def _release(self, renewer: threading.Thread) -> None:
         self._released.set()
         renewer.join()
-        if self._lost is None:
+        if self._renew():  # a fresh one is taken over by nobody in the moment of its deletion
             self.store.delete(LEASE_PATH)
+
+    def _write(self, version: str | None) -> bool:
+        """Write the lease over ``version``; whether it is there then, which the answer alone does not tell.
+
+        A client repeats a write whose answer was lost, and is refused because of its own first one.
+        """
+        began, content = time.monotonic(), self._content()
+        self.store.replace(LEASE_PATH, content, version)
+        found = self.store.read_versioned(LEASE_PATH)
+        if found is None or found[0] != content:
+            return False
+        self._version, self._renewed_at = found[1], began
+        return True
 
     def _content(self) -> bytes:
         holder = {
@@ -98,14 +117,6 @@ class Lease:
             "expires_at": time.time() + TTL_SECONDS,
         }
         return json.dumps(holder).encode()
-
-    def _remember_version(self) -> None:
-        found = self.store.read_versioned(LEASE_PATH)
-        if found is None or json.loads(found[0])["run_id"] != self.run_id:
-            self._lost = "another run took it over"
-            return
-        self._version = found[1]
-        self._renewed_at = time.monotonic()
 
 
 @contextlib.contextmanager

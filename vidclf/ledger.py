@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidclf.clips import LEDGER
-from vidclf.errors import is_settled
+from vidclf.errors import StorageError, is_settled
 from vidclf.storage import Store
 
 FLUSH_SECONDS = 2.0  # what a kill can cost, at most, beside the work in flight
 FLUSH_ROWS = 512
 DROPPED = "dropped"
+READS = 5  # of a shard whose files are merged while they are read
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def folder_of(stage: str, shard: int) -> str:
 
 def read_shard(store: Store, stage: str, shard: int, recipe: str | None) -> dict[str, Entry]:
     """The last entry of every key of a shard under ``recipe`` (None: any)."""
-    paths = store.files(folder_of(stage, shard), ".parquet")
-    return {row["key"]: Entry(**row) for row in _latest(list(store.read_tables(paths)), recipe).to_pylist()}
+    tables = _read_folder(store, folder_of(stage, shard))
+    return {row["key"]: Entry(**row) for row in _latest(tables, recipe).to_pylist()}
 
 
 def scan(store: Store, stage: str, recipe: str | None, columns: Sequence[str] = ()) -> pa.Table:
@@ -131,11 +132,16 @@ def scan(store: Store, stage: str, recipe: str | None, columns: Sequence[str] = 
         columns: those wanted beside ``key``, ``recipe`` and ``finished_at``; none: all of ``LEDGER``.
     """
     wanted = [name for name in LEDGER.names if not columns or name in (*columns, "key", "recipe", "finished_at")]
-    by_shard: dict[str, list[pa.Table]] = {}
+    by_shard: dict[str, list[pa.Table | None]] = {}
     paths = store.files_below(f"ledger/{stage}", ".parquet")
-    for path, table in zip(paths, store.read_tables(paths, wanted), strict=True):
+    for path, table in zip(paths, store.read_tables_left(paths, wanted), strict=True):
         by_shard.setdefault(path.rsplit("/", 1)[0], []).append(table)
-    latest = [_latest(tables, recipe) for tables in by_shard.values()]
+    latest = [
+        _latest([table for table in tables if table is not None], recipe)
+        if all(table is not None for table in tables)
+        else _latest(_read_folder(store, folder, wanted), recipe)  # somebody has merged its files
+        for folder, tables in by_shard.items()
+    ]
     schema = pa.schema([LEDGER.field(name) for name in wanted])
     return pa.concat_tables([table.cast(schema) for table in latest] or [schema.empty_table()])
 
@@ -155,6 +161,20 @@ def compact(store: Store, stage: str, shard: int, run_id: str) -> None:
 def stages(store: Store) -> list[str]:
     """The stages that have entries."""
     return sorted({path.split("/")[1] for path in store.files_below("ledger", ".parquet")})
+
+
+def _read_folder(store: Store, folder: str, columns: list[str] | None = None) -> list[pa.Table]:
+    """A shard's files, also for readers without the lease, between whose listing and reading a run may merge them.
+
+    Raises:
+        StorageError: they cannot be read; or they were merged again and again.
+    """
+    for _ in range(READS):
+        paths = store.files(folder, ".parquet")
+        tables = [table for table in store.read_tables_left(paths, columns) if table is not None]
+        if len(tables) == len(paths):
+            return tables
+    raise StorageError(f"{store.uri}/{folder} was changed {READS} times while it was read; run again")
 
 
 def _latest(tables: Sequence[pa.Table], recipe: str | None) -> pa.Table:

@@ -43,8 +43,8 @@ class Gatekeeper(Protocol):
             Blocked: the host was given up for this run.
         """
 
-    def answered(self, host: str) -> None:
-        """The host answered, be it that the video is gone."""
+    def answered(self, host: str, who: str) -> None:
+        """The host answered ``who``, be it that the video is gone."""
 
     def blocked(self, host: str, why: str, retry_after: float | None, pause: float) -> None:
         """The host asks us to stop, for ``retry_after`` seconds if it said so."""
@@ -63,6 +63,7 @@ class _Host:
     trips: int = 0  # in a row
     silences: int = 0  # in a row
     probe_every: float = PROBE_SECONDS
+    probes: set[str] = field(default_factory=set)  # who were let through since it closed
 
 
 class Gate:
@@ -97,15 +98,20 @@ class Gate:
                 raise Postponed(host, at, state.why if state.trips else "")
             del state.tickets[who]
             state.last_turn = at
+            if state.trips:
+                state.probes.add(who)
             return at - now
 
-    def answered(self, host: str) -> None:
-        """See ``Gatekeeper.answered``."""
+    def answered(self, host: str, who: str) -> None:
+        """See ``Gatekeeper.answered``. Answers to what was asked before the host was closed open nothing."""
         with self._lock:
             state = self._hosts.setdefault(host, _Host())
+            if state.trips and (who not in state.probes or state.closed_until > self._now()):
+                return
             if state.trips:
                 state.tickets.clear()  # those of the probation are far apart
                 state.next_turn = self._now()
+                state.probes.clear()
             state.trips = state.silences = 0
 
     def blocked(self, host: str, why: str, retry_after: float | None, pause: float) -> None:
@@ -131,10 +137,16 @@ class Gate:
             ]
 
     def forgive(self) -> None:
-        """A new run: hosts that were given up are asked again, when their pause is over."""
+        """A new run: hosts that were given up are asked again, when their pause is over.
+
+        Turns that were given to the clips of an earlier run are free again, since it may have been killed; the last one
+        that was taken still counts. A run that goes on beside loses its places in the queue, and asks for others.
+        """
         with self._lock:
             for state in self._hosts.values():
                 state.trips, state.silences = min(state.trips, 1), 0
+                state.tickets.clear()
+                state.next_turn = 0.0
 
     def _close(self, state: _Host, why: str, retry_after: float | None, pause: float) -> None:
         now = self._now()
@@ -148,3 +160,4 @@ class Gate:
         state.why, state.next_turn = why, state.closed_until
         state.probe_every = min(PROBE_SECONDS, pause)
         state.tickets.clear()
+        state.probes.clear()

@@ -7,6 +7,7 @@ it, which the kernel takes back when the process is gone, however it went: a fol
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -15,6 +16,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vidclf.errors import StorageError
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+EXHAUSTED = {*NO_ROOM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+def exhausted(error: BaseException) -> StorageError | None:
+    """``error`` as the machine's own trouble (its disk is full, say), where it is that, or was caused by that."""
+    cause: BaseException | None = error
+    while cause is not None:
+        # PyAV has errors with such numbers for what a file declares
+        if isinstance(cause, OSError) and cause.errno in EXHAUSTED and not type(cause).__module__.startswith("av."):
+            return out_of(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def out_of(number: int) -> StorageError:
+    """What to say of an ``errno`` of ``EXHAUSTED``."""
+    what = os.strerror(number)
+    if number in NO_ROOM:
+        return StorageError(f"{what} in {tempfile.gettempdir()}: free some, or set TMPDIR to another place")
+    return StorageError(f"{what}: this machine has not enough for so many workers at a time")
 
 
 @contextlib.contextmanager

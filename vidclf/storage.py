@@ -10,13 +10,14 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import fsspec
 import pyarrow as pa
@@ -25,6 +26,12 @@ import pyarrow.parquet as pq
 from vidclf.errors import StorageError
 
 REQUESTS_AT_A_TIME = 16  # to a store over the network
+CONFLICTS = 5  # tries of a conditional write that S3 answers with "conflict, try again"
+
+Value = TypeVar("Value")
+
+_log = logging.getLogger(__name__)
+_without_conditions: set[str] = set()  # buckets that answered that they know no conditional writes
 
 
 class Store:
@@ -136,13 +143,28 @@ class Store:
 
     def read_tables(self, paths: Sequence[str], columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Whole Parquet files, in order; several at a time where each is a request over the network."""
+        yield from self._several(lambda path: self.read_table(path, columns), paths)
+
+    def read_tables_left(self, paths: Sequence[str], columns: list[str] | None = None) -> Iterator[pa.Table | None]:
+        """As ``read_tables``; None for a file that is not there any more."""
+
+        def read(path: str) -> pa.Table | None:
+            try:
+                return self.read_table(path, columns)
+            except StorageError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    return None
+                raise
+
+        yield from self._several(read, paths)
+
+    def _several(self, read: Callable[[str], Value], paths: Sequence[str]) -> Iterator[Value]:
         if self.is_local:
-            yield from (self.read_table(path, columns) for path in paths)
+            yield from map(read, paths)
             return
         with ThreadPoolExecutor(REQUESTS_AT_A_TIME) as pool:
             for begin in range(0, len(paths), 8 * REQUESTS_AT_A_TIME):  # what is read ahead stays small
-                batch = paths[begin : begin + 8 * REQUESTS_AT_A_TIME]
-                yield from pool.map(lambda path: self.read_table(path, columns), batch)
+                yield from pool.map(read, paths[begin : begin + 8 * REQUESTS_AT_A_TIME])
 
     def read_row_group(self, path: str, row: int) -> pa.Table:
         """One row group of a Parquet file, by a ranged read."""
@@ -210,11 +232,7 @@ class Store:
         """Write ``path`` if it is not there. False: somebody else was first, nothing changed."""
         with self._explained("create", path):
             if not self.is_local:
-                try:
-                    self.fs.pipe_file(self.full(path), data, mode="create")
-                except FileExistsError:
-                    return False
-                return True
+                return self._put_if(path, data, None)
             with self._temporary(path) as temporary:
                 temporary.write_bytes(data)
                 try:
@@ -248,13 +266,48 @@ class Store:
                         return False
                     self.write_bytes(path, data)
                     return True
+            return self._put_if(path, data, version)
+
+    def _put_if(self, path: str, data: bytes, version: str | None) -> bool:
+        """Write an object if its version is ``version`` (None: it is not there), by S3's conditional writes."""
+        if _bucket_of(self.uri) in _without_conditions:
+            return self._put_after_a_look(path, data, version)
+        condition = {"mode": "create"} if version is None else {"IfMatch": version}
+        for _ in range(CONFLICTS):
             try:
-                self.fs.pipe_file(self.full(path), data, IfMatch=version)
+                self.fs.pipe_file(self.full(path), data, **condition)
+            except FileNotFoundError:
+                if version is None:
+                    raise  # the bucket
+                return False
             except OSError as error:
-                if _is_precondition_failure(error):
-                    return False
-                raise
-            return True
+                status, code = _answer(error)
+                if status == 412 or code == "PreconditionFailed":
+                    return self._holds(path, data)  # a write whose answer was lost is repeated, and refuses itself
+                if status == 501 or code == "NotImplemented":
+                    _without_conditions.add(_bucket_of(self.uri))
+                    _log.warning(
+                        "%s does not offer conditional writes: of two that write in the same moment both may win",
+                        _bucket_of(self.uri),
+                    )
+                    return self._put_after_a_look(path, data, version)
+                if code != "ConditionalRequestConflict":
+                    raise
+            else:
+                return True
+        return False  # others write all the time
+
+    def _put_after_a_look(self, path: str, data: bytes, version: str | None) -> bool:
+        """As ``_put_if``, without a guarantee: who is overtaken between look and write is told only by reading again."""
+        found = self.read_versioned(path)
+        if (None if found is None else found[1]) != version:
+            return False
+        self.fs.pipe_file(self.full(path), data)
+        return self._holds(path, data)
+
+    def _holds(self, path: str, data: bytes) -> bool:
+        found = self.read_versioned(path)
+        return found is not None and found[0] == data
 
     def check_writable(self) -> None:
         """Prove that files can be written, before hours of work depend on it.
@@ -327,5 +380,12 @@ def _json_bytes(value: Any) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _is_precondition_failure(error: OSError) -> bool:
-    return "PreconditionFailed" in str(error) or "412" in str(error) or "pre-conditions" in str(error)
+def _answer(error: OSError) -> tuple[int | None, str | None]:
+    """The HTTP status and the code of S3's answer behind s3fs's error; stores word their messages as they like."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode"), response.get("Error", {}).get("Code")
+
+
+def _bucket_of(uri: str) -> str:
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]} at {os.environ.get('AWS_ENDPOINT_URL', 'AWS')}"

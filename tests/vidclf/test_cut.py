@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import VideoMaker, read_number
 from vidclf.config import ClipProfile
-from vidclf.errors import NoVideo, OutOfRange, TimedOut, TooShort, Unreadable
+from vidclf.errors import NoVideo, OutOfRange, StorageError, TimedOut, TooShort, Unreadable
 from vidclf.media.cut import cut
 from vidclf.media.ffmpeg import cut_command
 from vidclf.media.frames import read_frames
@@ -145,3 +145,9 @@ def test_a_beginning_at_an_odd_tick_moves_no_frame() -> None:
     command = " ".join(cut_command(Path("a.ts"), info, 1.0, 2.0, PROFILE, Path("b.mp4")))
     assert "start_pts=216005" in command
     assert "end_pts=306005" in command
+
+
+def test_a_full_disk_is_not_the_videos_fault(make_video: VideoMaker, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4.part").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=r"No space left on device in .*: free some, or set TMPDIR"):
+        cut(make_video(), 1.0, 2.0, PROFILE, tmp_path / "clip.mp4", 60)

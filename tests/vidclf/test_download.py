@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import pytest
 
-from vidclf.errors import Blocked, Gone, Postponed, SourceError, Unreachable
-from vidclf.politeness import Gate
+from vidclf.errors import Blocked, Gone, Postponed, SourceError, StorageError, Unreachable
+from vidclf.politeness import SILENCES, Gate
 from vidclf.sources import Fetched, Source, Wanted
 from vidclf.sources.folder import Folder
 from vidclf.sources.mirror import Mirror
@@ -33,6 +33,11 @@ class Told(Source):
 
     def fetch(self, wanted: Wanted, into: Path) -> Fetched:
         Told.asked.append((self.name, wanted.clip_id))
+        if self.error == "full":
+            try:
+                Path("/dev/full").write_bytes(b"x")
+            except OSError:
+                raise Unreachable("unable to write data") from None  # as libraries do
         if self.error and (not self.lacks or wanted.clip_id in self.lacks):
             raise {"gone": Gone, "blocked": Blocked, "unreachable": Unreachable}[self.error](
                 f"{self.name}: {self.error}"
@@ -184,3 +189,26 @@ def test_an_option_that_a_later_version_adds_reopens_nothing() -> None:
 
     assert recipe_of([Newer()]) == recipe_of([Told()])
     assert recipe_of([Newer(added=6)]) != recipe_of([Told()])
+
+
+def test_a_full_disk_is_neither_the_hosts_fault_nor_the_clips(tmp_path: Path, gate: Gate) -> None:
+    for _ in range(2 * SILENCES):
+        with pytest.raises(StorageError, match=r"No space left on device in .* TMPDIR"):
+            do(job(tmp_path, gate, [Told(name="one", error="full"), Told(name="two")]))
+    assert gate.closed() == []
+    assert {name for name, _ in Told.asked} == {"one"}
+
+
+def test_while_the_first_host_is_closed_the_turns_of_the_others_are_not_missed(tmp_path: Path) -> None:
+    now = [1000.0]
+    gate = Gate(lambda: now[0], lambda seconds: None)
+    gate.blocked("first.example", "HTTP 429", retry_after=3600, pause=1)
+    gate.turn("rated.example", "somebody else", 60)
+    waiting = job(tmp_path, gate, [Told(name="first"), Told(name="rated", rate=60)])
+    with pytest.raises(Postponed) as postponed:
+        do(waiting)
+    assert (postponed.value.host, postponed.value.until) == ("rated.example", 1060)
+    now[0] = postponed.value.until
+    later = postponed.value.then
+    assert isinstance(later, Job)
+    assert do(later)[0].bytes == len("rated")

@@ -95,3 +95,15 @@ def test_a_run_that_lost_its_lease_may_not_publish(tmp_path: Path, monkeypatch: 
             while time.monotonic() < deadline:
                 held.check()
     assert json.loads(store.read_bytes(LEASE_PATH))["run_id"] == "thief"
+
+
+def test_who_was_taken_over_leaves_the_lease_of_the_other_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with hold(store, "first"):  # and it hears of nothing until its end
+        holder = {**json.loads(store.read_bytes(LEASE_PATH)), "expires_at": time.time() - 1}
+        store.write_bytes(LEASE_PATH, json.dumps(holder).encode())
+        second = hold(store, "second")
+        second.__enter__()
+    assert json.loads(store.read_bytes(LEASE_PATH))["run_id"] == "second"
+    second.__exit__(None, None, None)
+    assert not store.exists(LEASE_PATH)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vidclf.errors import CLIP_ERRORS, is_settled
+import pytest
+
+from vidclf.errors import CLIP_ERRORS, StorageError, is_settled
 from vidclf.ledger import DROPPED, Entry, LedgerWriter, compact, read_shard, scan
 from vidclf.storage import Store
 
@@ -74,3 +76,43 @@ def test_permanent_errors_settle_a_clip_and_passing_ones_do_not() -> None:
     )
     assert is_settled(None)
     assert not Entry("a", "transcode", "r", DROPPED).settled
+
+
+class Merging(Store):
+    """A store where a run merges the shard's files right after somebody else has listed them, for the first few times."""
+
+    times = 0
+
+    def files(self, folder: str, suffix: str = "") -> list[str]:
+        return self._merged(super().files(folder, suffix))
+
+    def files_below(self, folder: str, suffix: str = "") -> list[str]:
+        return self._merged(super().files_below(folder, suffix))
+
+    def _merged(self, found: list[str]) -> list[str]:
+        if self.times:
+            self.times -= 1
+            with LedgerWriter(Store(self.uri), "download", 3, "run") as ledger:
+                ledger.append(Entry(f"more-{self.times}", "download", "r"))
+            compact(Store(self.uri), "download", 3, "run")
+        return found
+
+
+def test_a_reader_without_the_lease_sees_all_rows_while_a_run_merges_files(tmp_path: Path) -> None:
+    store = Merging(tmp_path)
+    for shard in (3, 4):
+        with LedgerWriter(store, "download", shard, "1") as ledger:
+            ledger.append(Entry(f"a{shard}", "download", "r"))
+    store.times = 2
+    assert {"a3", "more-1"} <= set(read_shard(store, "download", 3, "r"))
+    store.times = 2
+    assert {"a3", "a4", "more-1"} <= set(scan(store, "download", "r")["key"].to_pylist())
+
+
+def test_a_reader_gives_up_where_files_are_merged_again_and_again(tmp_path: Path) -> None:
+    store = Merging(tmp_path)
+    with LedgerWriter(store, "download", 3, "1") as ledger:
+        ledger.append(Entry("a", "download", "r"))
+    store.times = 1000
+    with pytest.raises(StorageError, match="ledger/download/00003 was changed 5 times while it was read"):
+        read_shard(store, "download", 3, "r")

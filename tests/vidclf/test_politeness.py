@@ -83,7 +83,7 @@ def test_after_a_pause_one_tries_alone_and_its_answer_opens_the_host(gate: Gate,
     gate.turn("host", "first", None)
     with pytest.raises(Postponed):
         gate.turn("host", "second", None)
-    gate.answered("host")
+    gate.answered("host", "first")
     gate.turn("host", "second", None)
     gate.turn("host", "third", None)
 
@@ -112,7 +112,7 @@ def test_a_host_that_goes_on_blocking_is_given_up_until_the_next_run(gate: Gate,
 def test_a_silent_host_is_left_alone_after_a_while_and_one_answer_resets_the_count(gate: Gate) -> None:
     for _ in range(SILENCES - 1):
         gate.silent("host", "refused", pause=60)
-    gate.answered("host")
+    gate.answered("host", "first")
     for _ in range(SILENCES - 1):
         gate.silent("host", "refused", pause=60)
     gate.turn("host", "who", None)
@@ -125,3 +125,40 @@ def test_a_postponement_travels_between_processes() -> None:
     sent = Postponed("host", 12.0, "why", then=("job", 1))
     received = pickle.loads(pickle.dumps(sent))
     assert (received.host, received.until, received.why, received.then) == ("host", 12.0, "why", ("job", 1))
+
+
+def test_answers_to_what_was_asked_before_a_block_open_nothing(gate: Gate, clock: Clock) -> None:
+    pauses = []
+    for _ in range(4):
+        gate.turn("host", "slow", None)  # before the block; its answer comes late
+        gate.blocked("host", "429", None, pause=60)
+        gate.answered("host", "slow")
+        pauses.append(gate.closed()[0].until - clock.now)
+        clock.now = gate.closed()[0].until
+        gate.answered("host", "slow too")
+        gate.turn("host", "probe", None)
+        gate.answered("host", "slow too")
+        with pytest.raises(Postponed):
+            gate.turn("host", "another", None)
+        clock.now += HOUR
+    assert pauses == [60, 120, 240, 480]
+
+
+def test_a_new_run_does_not_wait_for_the_turns_of_a_killed_one(gate: Gate, clock: Clock) -> None:
+    gate.turn("host", "first", 300)
+    for number in range(300):
+        with pytest.raises(Postponed):
+            gate.turn("host", f"killed {number}", 300)
+    clock.now += 1
+    gate.forgive()
+    times = [ask(gate, clock, f"new {number}", 300) for number in range(3)]
+    assert times == [1012, 1024, 1036]  # the rate holds over both
+
+
+def test_a_run_that_goes_on_beside_a_new_one_still_gets_its_turns(gate: Gate, clock: Clock) -> None:
+    gate.turn("host", "first", 300)
+    with pytest.raises(Postponed):
+        gate.turn("host", "old", 300)
+    gate.forgive()
+    assert ask(gate, clock, "new", 300) == 1012
+    assert ask(gate, clock, "old", 300) == 1024

@@ -11,6 +11,7 @@ from torch import Tensor
 from tests.vidclf.tiny_training import VIEW, Kept, Make, Tiny, assert_same_weights, config, datasets, tiny_model
 from vidclf.config import TrainConfig
 from vidclf.errors import ConfigError, VidclfError
+from vidclf.training.feed import Loading
 from vidclf.training.loop import Watch, train
 from vidclf.training.plan import EpochPlan
 from vidclf.training.randomness import seed_everything
@@ -96,7 +97,7 @@ def test_reader_processes_give_what_one_process_gives(make_dataset: Make) -> Non
     tiny = make_dataset({"train": 4, "val": 1})
     alone, helped = tiny_model(), tiny_model()
     train(alone, *datasets(tiny), config())
-    train(helped, *datasets(tiny), config(), loader_workers=2)
+    train(helped, *datasets(tiny), config(), loading=Loading(2))
     assert_same_weights(alone, helped)
 
 

@@ -21,6 +21,7 @@ from vidclf.config import ClipProfile
 from vidclf.errors import Crashed, TimedOut, Unreadable, Unsafe
 from vidclf.media.probe import MAX_PIXELS, SAFE_FORMATS, SAFE_PROTOCOLS, SourceInfo
 from vidclf.processes import die_with_parent
+from vidclf.scratch import NO_ROOM, out_of
 
 SEEK_MARGIN = 1.0  # seconds decoded before the segment, so that the trim decides and not the seek
 
@@ -144,6 +145,7 @@ def run(command: list[str], timeout: float) -> bool:
         Unreadable: ffmpeg failed; with the last thing that it said.
         Unsafe: it needed more memory than it gets.
         Crashed: a signal ended it: its own fault, or the machine's.
+        StorageError: there is no room for what it writes.
     """
     with subprocess.Popen(
         command,
@@ -165,6 +167,8 @@ def run(command: list[str], timeout: float) -> bool:
         raise Crashed(f"ffmpeg was ended by {signal.Signals(-process.returncode).name}")
     if heard.intersection(_STARVED):
         raise Unsafe(f"decoding it takes more than {MAX_ADDRESS_SPACE / 2**30:.1f} GiB of memory")
+    if 256 - process.returncode in NO_ROOM:  # the last byte of -errno
+        raise out_of(256 - process.returncode)
     if process.returncode != 0:
         lines = said.decode(errors="replace").strip().splitlines()
         raise Unreadable(lines[-1][:500] if lines else f"ffmpeg ended with status {process.returncode}")

@@ -53,7 +53,7 @@ def do(job: Job) -> list[Entry]:
             _tell(job, host, error)
         raise
     if host is not None:
-        job.gate.answered(host)
+        job.gate.answered(host, job.archive.uri)
     return [Entry(job.archive.uri, STAGE, job.recipe, source=job.source, bytes=size)]
 
 
@@ -63,4 +63,4 @@ def _tell(job: Job, host: str, error: SourceError) -> None:
     elif isinstance(error, Unreachable):
         job.gate.silent(host, str(error), job.archives.pause)
     else:
-        job.gate.answered(host)
+        job.gate.answered(host, job.archive.uri)

@@ -11,7 +11,7 @@ from vidclf.config import fingerprint
 from vidclf.errors import Blocked, Postponed, SourceError, Unreachable
 from vidclf.ledger import Entry
 from vidclf.politeness import Gatekeeper
-from vidclf.scratch import scratch_folder
+from vidclf.scratch import exhausted, scratch_folder
 from vidclf.sources import Fetched, Source, Wanted
 from vidclf.sources.archives import ArchiveSource
 from vidclf.stages import StageJob, as_far_as_it_goes
@@ -85,13 +85,20 @@ def do(job: Job) -> list[Entry]:
 
 
 def _from_the_others(job: Job, waiting: int, closed: Postponed, failures: list[SourceError]) -> list[Entry]:
-    """A host is left alone for a while: the sources behind it may have the clip; if not, it is waited for."""
+    """A host is left alone for a while: the sources behind it may have the clip; if not, it is waited for.
+
+    Raises:
+        Postponed: until the first of them all can be asked; then all are, in their order.
+    """
+    first = closed
     for source in job.sources[waiting + 1 :]:
         try:
-            return list(_deliver(job, source))
-        except (SourceError, Postponed):
-            continue  # asked again, in their order, when the host is open
-    raise Postponed(closed.host, closed.until, closed.why, then=replace(job, failures=tuple(failures)))
+            return as_far_as_it_goes(_deliver(job, source))
+        except SourceError:
+            continue
+        except Postponed as error:
+            first = min(first, error, key=lambda postponed: postponed.until)
+    raise Postponed(first.host, first.until, first.why, then=replace(job, failures=tuple(failures)))
 
 
 def _deliver(job: Job, source: Source) -> Iterator[Entry]:
@@ -130,10 +137,10 @@ def _politely(gate: Gatekeeper, source: Source, wanted: Wanted, into: Path) -> F
     """Fetch when the host lets us, and tell the others how it went."""
     host = source.host(wanted)
     if host is None:
-        return source.fetch(wanted, into)
+        return _fetched(source, wanted, into)
     gate.turn(host, wanted.clip_id, source.rate)
     try:
-        fetched = source.fetch(wanted, into)
+        fetched = _fetched(source, wanted, into)
     except Blocked as error:
         gate.blocked(host, str(error), error.retry_after, source.pause)
         raise
@@ -141,10 +148,20 @@ def _politely(gate: Gatekeeper, source: Source, wanted: Wanted, into: Path) -> F
         gate.silent(host, str(error), source.pause)
         raise
     except SourceError:
-        gate.answered(host)
+        gate.answered(host, wanted.clip_id)
         raise
-    gate.answered(host)
+    gate.answered(host, wanted.clip_id)
     return fetched
+
+
+def _fetched(source: Source, wanted: Wanted, into: Path) -> Fetched:
+    """``source.fetch``; that this machine's disk is full is not the host's fault, whatever a library made of it."""
+    try:
+        return source.fetch(wanted, into)
+    except SourceError as error:
+        if trouble := exhausted(error):
+            raise trouble from error
+        raise
 
 
 def _staged(job: Job, source: ArchiveSource) -> Iterator[Entry]:

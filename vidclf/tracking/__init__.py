@@ -119,8 +119,6 @@ def finish(run_id: str, status: str = "FINISHED") -> None:
 
 def log_model(run_id: str, checkpoint: Store) -> str:
     """Log a finished checkpoint as an MLflow model that takes paths of videos and answers labels; its URI."""
-    from vidclf.tracking.pyfunc import VideoLabels
-
     client()
     with scratch_folder() as folder:
         local = folder / "checkpoint"
@@ -128,6 +126,8 @@ def log_model(run_id: str, checkpoint: Store) -> str:
         for path in ("model.json", "model.safetensors"):
             checkpoint.get_file(path, local / path)
         with mlflow.start_run(run_id=run_id), _quiet():
+            from vidclf.tracking.pyfunc import VideoLabels  # MLflow looks at its type hints, and says so
+
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=VideoLabels(),

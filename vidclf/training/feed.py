@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,17 @@ class Clips(NamedTuple):
     weights: Tensor  # float32 (B,): 1; where no clip of the batch could be read, it is there all the same, with 0
 
 
+@dataclass(frozen=True)
+class Loading:
+    """Who reads and decodes."""
+
+    workers: int = 0  # processes; 0: this one
+    context: str | None = None  # how they are started; None: forked. Connections to a bucket do not survive a fork
+
+
+HERE = Loading()
+
+
 class Feed:
     """The batches of all epochs from a position on. Readers run ahead also over the end of an epoch.
 
@@ -37,12 +49,12 @@ class Feed:
         plan: EpochPlan,
         rank: Rank,
         quarantine: Quarantine,
-        loader_workers: int = 0,
+        loading: Loading,
         epoch: int = 0,
         step: int = 0,
     ):
         self._plan, self._rank, self._quarantine = plan, rank, quarantine
-        self._loaded = iter(_loader(_Epochs(data), _Sampler(plan, epoch, step), rank, loader_workers))
+        self._loaded = iter(_loader(_Epochs(data), _Sampler(plan, epoch, step), rank, loading))
 
     def step(self, step: int, clock: Clock) -> Iterator[Clips]:
         """The batches of the next step, which is the ``step``-th of its epoch; ``clock`` counts the wait for them."""
@@ -52,20 +64,42 @@ class Feed:
             yield clips
 
 
-def fixed_batches(
-    data: ClipDataset, batches: list[list[int]], rank: Rank, quarantine: Quarantine, loader_workers: int = 0
-) -> Iterator[Clips]:
-    """Batches of a dataset without epochs: for validation."""
-    for loaded in _loader(data, batches, rank, loader_workers):
-        yield _on_device(loaded, rank, quarantine)
+class FixedFeed:
+    """This rank's part of a dataset without epochs, as often as it is iterated: for validation.
+
+    Args:
+        batch_size: over all ranks, which may have unequal numbers of batches.
+    """
+
+    def __init__(
+        self,
+        data: ClipDataset,
+        batch_size: int,
+        rank: Rank,
+        quarantine: Quarantine,
+        loading: Loading,
+        first_batch_only: bool = False,
+    ):
+        self.view = data.view
+        self._rank, self._quarantine = rank, quarantine
+        mine = list(range(rank.number, len(data), rank.world_size))
+        size = max(1, batch_size // rank.world_size)
+        batches = [mine[start : start + size] for start in range(0, len(mine), size)]
+        self._loader = _loader(data, batches[:1] if first_batch_only else batches, rank, loading)
+
+    def __iter__(self) -> Iterator[Clips]:
+        for loaded in self._loader:
+            yield _on_device(loaded, self._rank, self._quarantine)
 
 
-def _loader(data: Dataset[Sample], batches: object, rank: Rank, loader_workers: int) -> DataLoader[Sample]:
+def _loader(data: Dataset[Sample], batches: object, rank: Rank, loading: Loading) -> DataLoader[Sample]:
     return DataLoader(
         data,
         batch_sampler=batches,  # type: ignore[arg-type]
         collate_fn=collate,
-        num_workers=loader_workers,
+        num_workers=loading.workers,
+        multiprocessing_context=loading.context if loading.workers else None,
+        persistent_workers=loading.workers > 0,
         pin_memory=rank.device.type == "cuda",
         generator=torch.Generator(),  # else it would draw from the global one, and a resumed run once more
     )

@@ -19,7 +19,7 @@ from vidclf.errors import ConfigError, VidclfError
 from vidclf.evaluation.scoring import Progress, ignore_progress
 from vidclf.training.best import Best
 from vidclf.training.clock import Clock
-from vidclf.training.feed import Feed
+from vidclf.training.feed import HERE, Feed, FixedFeed, Loading
 from vidclf.training.judging import judge
 from vidclf.training.learner import Learner, OnInput
 from vidclf.training.loss import Criterion
@@ -68,7 +68,7 @@ def train(
     watch: Watch = NOBODY,
     resume: TrainState | None = None,
     rank: Rank = ALONE,
-    loader_workers: int = 0,
+    loading: Loading = HERE,
 ) -> Trained:
     """Fit ``module`` in place.
 
@@ -81,13 +81,13 @@ def train(
         resume: a state that ``on_state`` was given; what follows is then bit for bit what would have followed (CPU, same
             numbers of threads and workers).
         rank: this process among those that train together.
-        loader_workers: processes that decode; 0: this one.
+        loading: who reads and decodes.
 
     Raises:
         ConfigError: settings do not fit the model, the data or ``resume``.
         VidclfError: the loss is not a number any more.
     """
-    return _Training(module, train_data, val_data, config, watch, resume, rank, loader_workers).run()
+    return _Training(module, train_data, val_data, config, watch, resume, rank, loading).run()
 
 
 class _Training:
@@ -102,10 +102,9 @@ class _Training:
         watch: Watch,
         resume: TrainState | None,
         rank: Rank,
-        loader_workers: int,
+        loading: Loading,
     ):
-        self.val_data, self.config, self.watch, self.rank = val_data, config, watch, rank
-        self.loader_workers = loader_workers
+        self.config, self.watch, self.rank, self.loading = config, watch, rank, loading
         self.plan = plan_of(train_data, config, rank)
         on_seen = watch.on_seen if rank.is_first and resume is None else None
         self.learner = Learner(
@@ -114,15 +113,15 @@ class _Training:
         self.best = Best(config.optim)
         self.history: list[EpochReport] = []
         self.epoch = self.step = 0  # where it stands: epochs done, and steps of the next one
-        self.sums = torch.zeros(
-            3, dtype=torch.float64, device=rank.device
-        )  # of this epoch and rank: loss, right, clips
+        # of this epoch and rank: loss, right answers, clips
+        self.sums = torch.zeros(3, dtype=torch.float64, device=rank.device)
         self.clock = Clock(rank.device)
         self.quarantine = Quarantine(len(train_data), config.data.max_unreadable_share)
         self.val_quarantine = Quarantine(len(val_data), config.data.max_unreadable_share)
         if resume is not None:
             self._restore(resume)
-        self.feed = Feed(train_data, self.plan, rank, self.quarantine, loader_workers, self.epoch, self.step)
+        self.feed = Feed(train_data, self.plan, rank, self.quarantine, loading, self.epoch, self.step)
+        self.val_feed = self._fixed_feed(val_data, self.val_quarantine)
 
     def run(self) -> Trained:
         while self.epoch < self.plan.epochs and not self.best.is_over:
@@ -153,18 +152,27 @@ class _Training:
             self._keep_state()
 
     def _end_epoch(self) -> None:
-        loss, right, clips = self.rank.total(self.sums).tolist()
+        report = self._report(*self.rank.total(self.sums).tolist())
+        self.history.append(report)
+        if self.best.take(report.epoch, report.val_loss, report.val_top1) and self.rank.is_first:
+            self.watch.on_best(self.learner.judged, report)
+        self.watch.on_epoch(report)  # before the state: who is killed in between tells it twice, not never
+        self.epoch, self.step = self.epoch + 1, 0
+        self._keep_state()
+
+    def _report(self, loss: float, right: float, clips: float) -> EpochReport:
+        """Validate, and say how the epoch went; its sums over all ranks are given."""
         if not math.isfinite(loss):
             raise VidclfError(
                 f"the loss is {loss} after epoch {self.epoch + 1}: try a lower optim.learning_rate, or optim.precision bf16"
             )
         times = self.clock.read()
         began = time.perf_counter()
-        judged = self._judge(self.learner.judged, self.val_data, self.val_quarantine)
+        judged = judge(self.learner.judged, self.val_feed, self.rank, self.learner.autocast)
         unreadable = self._gather_unreadable()
         rates = self.learner.learning_rates
         on_gpu = self.rank.device.type == "cuda"
-        report = EpochReport(
+        return EpochReport(
             epoch=self.epoch + 1,
             epochs=self.plan.epochs,
             train_loss=loss / max(clips, 1),
@@ -181,20 +189,14 @@ class _Training:
             device_wait_share=times["device_waited"] / times["seconds"] if on_gpu else None,
             unreadable=len(unreadable),
         )
-        if unreadable and self.rank.is_first:
-            self.watch.on_unreadable(unreadable)
-        self._take_report(report)
-
-    def _take_report(self, report: EpochReport) -> None:
-        self.history.append(report)
-        if self.best.take(report.epoch, report.val_loss, report.val_top1) and self.rank.is_first:
-            self.watch.on_best(self.learner.judged, report)
-        self.watch.on_epoch(report)  # before the state: who is killed in between tells it twice, not never
-        self.epoch, self.step = self.epoch + 1, 0
-        self._keep_state()
 
     def _test(self, module: nn.Module, data: ClipDataset) -> Judged:
-        return self._judge(module, data, Quarantine(len(data), self.config.data.max_unreadable_share))
+        feed = self._fixed_feed(data, Quarantine(len(data), self.config.data.max_unreadable_share))
+        return judge(module, feed, self.rank, self.learner.autocast)
+
+    def _fixed_feed(self, data: ClipDataset, quarantine: Quarantine) -> FixedFeed:
+        size = self.plan.per_worker * self.rank.world_size
+        return FixedFeed(data, size, self.rank, quarantine, self.loading, self.config.fast_dev_run)
 
     def _gather_unreadable(self) -> dict[str, str]:
         """clip_id → reason, of all ranks: on the first one, where their budget is checked together.
@@ -205,24 +207,15 @@ class _Training:
         for quarantine in (self.quarantine, self.val_quarantine):
             for reasons in self.rank.gather(quarantine.reasons):
                 quarantine.add(Failure(*pair) for pair in reasons.items())
-        return self.quarantine.reasons | self.val_quarantine.reasons
-
-    def _judge(self, module: nn.Module, data: ClipDataset, quarantine: Quarantine) -> Judged:
-        return judge(
-            module,
-            data,
-            self.plan.per_worker * self.rank.world_size,
-            self.rank,
-            quarantine,
-            self.loader_workers,
-            self.config.fast_dev_run,
-            self.learner.autocast,
-        )
+        unreadable = self.quarantine.reasons | self.val_quarantine.reasons
+        if unreadable and self.rank.is_first:
+            self.watch.on_unreadable(unreadable)
+        return unreadable
 
     def _keep_state(self) -> None:
         own = {
             "random": random_state(self.rank.device),
-            "sums": self.sums,
+            "sums": self.sums.cpu(),
             "clock": self.clock.read(),
             "unreadable": self.quarantine.reasons,
         }

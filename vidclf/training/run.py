@@ -14,6 +14,8 @@ from vidclf.data.view import View
 from vidclf.evaluation.scoring import Progress, ignore_progress
 from vidclf.models import build
 from vidclf.scratch import scratch_folder
+from vidclf.storage import Store
+from vidclf.training.feed import Loading
 from vidclf.training.keeper import Keeper
 from vidclf.training.loop import Trained, Watch, train
 from vidclf.training.randomness import seed_everything
@@ -80,7 +82,7 @@ def run_training(
         on_unreadable=told.unreadable,
         on_epoch=told.epoch,
     )
-    trained = train(module, train_data, val_data, work.config, watch, state, rank, loader_workers(work.config, rank))
+    trained = train(module, train_data, val_data, work.config, watch, state, rank, loading_of(work, rank))
     results = _finish(work, keeper, trained, rank)
     rank.wait()
     return results
@@ -107,12 +109,12 @@ def initial_model(config: TrainConfig, num_classes: int, view: View, weights: st
     )
 
 
-def loader_workers(config: TrainConfig, rank: Rank) -> int:
-    """Processes that decode. For a GPU all cores but one; on a CPU none, since the training itself wants the cores."""
-    asked = config.data.loader_workers
-    if asked is not None:
-        return asked
-    return min(MOST_LOADERS, max(1, rank.cpus - 1)) if rank.device.type == "cuda" else 0
+def loading_of(work: TrainingWork, rank: Rank) -> Loading:
+    """Who decodes. For a GPU all cores but one; on a CPU nobody else, since the training itself wants the cores."""
+    workers = work.config.data.loader_workers
+    if workers is None:
+        workers = min(MOST_LOADERS, max(1, rank.cpus - 1)) if rank.device.type == "cuda" else 0
+    return Loading(workers, None if Store(work.store).is_local else "spawn")
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RESNET18 = "resnet18"
 
-#: The smallest pictures and steps of size that the networks take, by the beginning of their names.
+#: The smallest pictures and steps of size that networks take, where these are not 32 pixels and one.
 _LIMITS = {
     "alexnet": InputLimits(min_crop=63),
     "inception_v3": InputLimits(min_crop=75),
@@ -64,6 +64,8 @@ def limits(name: str) -> InputLimits:
     """
     if name not in NAMES:
         raise ConfigError(f"backbone {name!r} is unknown; there are torchvision's: {', '.join(NAMES)}")
+    if name.removeprefix("wide_").startswith(("resnet", "resnext")):
+        return InputLimits(min_crop=16)
     return _LIMITS.get(name, InputLimits())
 
 

@@ -22,6 +22,7 @@ def _sequence(name: str, reader: str, summary: str, cost: Cost) -> None:
         family="cnn_rnn",
         summary=summary,
         defaults=ModelDefaults(8, 8, side_size=128, crop_size=112, mean=IMAGENET_MEAN, std=IMAGENET_STD),
+        limits=_backbones.limits(_backbones.RESNET18),
         published={"imagenet": _backbones.origin(_backbones.RESNET18)},
         cost=cost,
         backbone=_backbones.RESNET18,

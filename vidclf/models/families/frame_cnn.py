@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     family="frame_cnn",
     summary="ResNet-18 on single frames, probabilities averaged: blind to motion",
     defaults=ModelDefaults(8, 8, side_size=128, crop_size=112, mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    limits=_backbones.limits(_backbones.RESNET18),
     published={"imagenet": _backbones.origin(_backbones.RESNET18)},
     cost=Cost(11_381_712, 3.88),
     backbone=_backbones.RESNET18,

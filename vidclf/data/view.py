@@ -26,6 +26,7 @@ class StoredFrames(Frozen):
     max_frames: int = 4096
     side_size: int | None = Field(None, ge=1, description="pixels of the shorter side, at most")
     size: tuple[int, int] | None = Field(None, description="or exactly (width, height)")
+    quality: int | None = Field(None, description="of JPEG, which leaves its marks; None: not known, or no JPEG")
 
 
 class View(Frozen):

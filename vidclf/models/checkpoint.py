@@ -70,6 +70,22 @@ def read_card(uri: str | os.PathLike[str]) -> ModelCard:
     return parse(ModelCard, content, f"{store.uri}/{CARD}")
 
 
+def located(model: str | os.PathLike[str]) -> str:
+    """Where the checkpoint of a model lies, however it is named: a folder's path or URI as it is, or, of
+    ``models:/NAME@ALIAS`` and ``models:/NAME/VERSION``, a local folder with what MLflow's registry has.
+
+    Raises:
+        ConfigError: the registry has no such model.
+        TrackingError: MLflow does not answer.
+    """
+    name = os.fspath(model)
+    if not name.startswith("models:/"):
+        return name
+    from vidclf.tracking.registry import local_checkpoint  # MLflow takes seconds
+
+    return str(local_checkpoint(name))
+
+
 def load(uri: str | os.PathLike[str]) -> tuple[nn.Module, ModelCard]:
     """The model, in eval mode on the CPU, and its card.
 

@@ -8,6 +8,7 @@ import click
 
 from vidclf.dataset_commands import dataset
 from vidclf.errors import AnnotationError, ConfigError, VidclfError
+from vidclf.home import silence_libraries
 from vidclf.model_commands import export, models
 from vidclf.predict_commands import predict
 
@@ -33,6 +34,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run a command; an error made for people is one line on stderr and an exit status."""
+        silence_libraries()
         try:
             super().invoke(ctx)
         except VidclfError as error:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vidclf.data.dataset import views_of
+from vidclf.data.view import View
 from vidclf.errors import ConfigError, VidclfError
 from vidclf.evaluation.scoring import view_probabilities
 from vidclf.models import checkpoint
@@ -107,21 +108,34 @@ class Classifier:
         """What the model says of frames that are in memory; ``path``, ``start`` and ``end`` say what they are of.
 
         Raises:
-            VidclfError: its answer is not a number.
+            VidclfError: its answer is no number.
         """
-        mean = self._probabilities(seen.frames, num_views)
-        if not np.isfinite(mean).all():
-            raise VidclfError(f"the model's answer for {path} is not a number")
-        best = np.argsort(-mean, kind="stable")[:top_k]
-        labels = tuple((self.card.classes[label_id], float(mean[label_id])) for label_id in best)
-        return Prediction(path, labels, start, end)
+        (mean,) = self.probabilities(as_views(seen, self.card.view, num_views).unsqueeze(0))
+        return Prediction(path, self.ranked(mean, path, top_k), start, end)
 
     @torch.inference_mode()
-    def _probabilities(self, frames: np.ndarray, num_views: int) -> np.ndarray:
-        """Of each class, the mean over views: float32 (num_classes,), from uint8 (V·T, H, W, C)."""
-        chosen = torch.from_numpy(frames).permute(0, 3, 1, 2)  # uint8 (V·T, C, H, W)
-        videos = views_of(chosen, self.card.view, num_views).unsqueeze(0).to(self.device)  # (1, V, C, T, H, W)
-        return view_probabilities(self._model, videos, self.card.view)[0].mean(dim=0).cpu().numpy()
+    def probabilities(self, videos: Tensor) -> np.ndarray:
+        """Of each class, the mean over views.
+
+        Args:
+            videos: uint8 (B, V, C, T, H, W).
+
+        Returns:
+            float32 (B, num_classes).
+        """
+        of_views = view_probabilities(self._model, videos.to(self.device), self.card.view)
+        return of_views.mean(dim=1).cpu().numpy()
+
+    def ranked(self, probabilities: np.ndarray, what: str, top_k: int) -> tuple[tuple[str, float], ...]:
+        """The likeliest labels of one video, from (num_classes,).
+
+        Raises:
+            VidclfError: they are no numbers; ``what`` is what they were to be of.
+        """
+        if not np.isfinite(probabilities).all():
+            raise VidclfError(f"the model's answer for {what} is not a number")
+        best = np.argsort(-probabilities, kind="stable")[:top_k]
+        return tuple((self.card.classes[label_id], float(probabilities[label_id])) for label_id in best)
 
     def _predict(self, video: str, span: Span, top_k: int, num_views: int) -> Prediction:
         with local_file(video) as local:
@@ -131,6 +145,11 @@ class Classifier:
                 span.cut_out(local, self.card.view.stored.side_size, folder / "cut.mp4")
                 seen = view_frames(folder / "cut.mp4", self.card.view, num_views)
             return self.label(video, seen, top_k, num_views, span.start, span.end)
+
+
+def as_views(seen: ViewFrames, view: View, num_views: int) -> Tensor:
+    """uint8 (V, C, T, H, W): cropped as the model wants them, by the evaluation's own code."""
+    return views_of(torch.from_numpy(seen.frames).permute(0, 3, 1, 2), view, num_views)
 
 
 def load(model: str | os.PathLike[str], device: torch.device | str | None = None) -> Classifier:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import mlflow
 from mlflow.exceptions import MlflowException
 
-from vidclf.errors import ConfigError, VidclfError
-from vidclf.home import home
+from vidclf.errors import ConfigError
+from vidclf.home import home, silence_libraries
 from vidclf.models.checkpoint import CARD, ModelCard, read_card
 from vidclf.storage import Store
 from vidclf.tracking.client import TrackingError, client
@@ -157,24 +158,21 @@ def _logged(checkpoint: Store) -> str:
 
 
 def _card_of(model_id: str) -> ModelCard | None:
-    """The card of a logged model; None where it has none, or of another version."""
+    """The card of a logged model; None where it is none of vidclf."""
+    location = client().get_logged_model(model_id).artifact_location
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return read_card(_fetched_card(model_id, folder))
-        except (MlflowException, OSError, VidclfError):
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{location}/artifacts/checkpoint/{CARD}", dst_path=folder
+            )
+        except (MlflowException, OSError):  # of the many kinds of stores, for a file that is not there
             return None
-
-
-def _fetched_card(model_id: str, folder: str) -> str:
-    import mlflow
-
-    uri = f"{PREFIX}{model_id}/artifacts/checkpoint/{CARD}"
-    return os.path.dirname(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+        return read_card(folder)
 
 
 def _version_of(name: str, source: str) -> int | None:
     """The version of ``name`` that is the logged model ``source`` already."""
-    found = (int(one.version) for one in _all_versions(name) if f"{PREFIX}{one.model_id}" == source)
+    found = (int(one.version) for one in _all_versions(name) if one.source == source)
     return max(found, default=None)
 
 
@@ -252,6 +250,7 @@ def _require(pattern: re.Pattern[str], value: str, what: str) -> None:
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
+    silence_libraries()
     try:
         yield
     except MlflowException as error:

@@ -50,7 +50,9 @@ def predict_dataset(
     view = read_card(located(model)).view
     rows, as_stored = rows_of(snapshot, split), fits(snapshot, view)
     if not as_stored:
-        click.echo("the model was trained on other frames than this dataset holds: they are taken from its clips", err=True)
+        click.echo(
+            "the model was trained on other frames than this dataset holds: they are taken from its clips", err=True
+        )
     clips = clips_of(rows, view, as_stored)
     said: dict[str, Said] = {}
     with cluster():

@@ -42,7 +42,10 @@ SECONDS = _Seconds()
 @click.command()
 @click.argument("videos", nargs=-1)
 @click.option(
-    "--model", required=True, metavar="MODEL", help="A checkpoint's folder or URI, or models:/NAME@ALIAS of the registry."
+    "--model",
+    required=True,
+    metavar="MODEL",
+    help="A checkpoint's folder or URI, or models:/NAME@ALIAS of the registry.",
 )
 @click.option("--start-time", type=SECONDS, help="Begin here; wants --end-time or --duration.")
 @click.option("--end-time", type=SECONDS, help="End before this.")

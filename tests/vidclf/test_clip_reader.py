@@ -231,7 +231,9 @@ def test_prediction_sees_of_a_video_what_the_clip_reader_saw_of_its_clip(
     store = store_clip(tmp_path, crf=0, fps=fps, short_side=72)
     stored = stored_frames({"clips": ClipProfile(fps=fps, short_side=72).model_dump(mode="json")}, "clips")
     view = make_view(reader="clips", sampling=sampling, sampling_rate=5, stored=stored)
-    seen = view_frames(tmp_path / "source.mp4", view, num_views=2).frames.astype(int)  # enlarges nothing, and shrinks as ffmpeg
+    seen = view_frames(tmp_path / "source.mp4", view, num_views=2).frames.astype(
+        int
+    )  # enlarges nothing, and shrinks as ffmpeg
     with ClipReader(store).open(CLIP) as clip:
         indices = view_windows(len(clip), 4, view.sampling_rate, 2, view.sampling).flatten().clip(1, len(clip) - 2)
         same, earlier, later = (clip.decode((indices + by).tolist()).permute(0, 2, 3, 1).int() for by in (0, -1, 1))

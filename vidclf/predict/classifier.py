@@ -91,9 +91,7 @@ class Classifier:
         if not seconds > 0:
             raise ConfigError(f"a window's seconds are more than 0, got {seconds:g}")
         windows = windows_of(Path(path), seconds)
-        for window, seen in zip(
-            windows, window_frames(Path(path), self.card.view, num_views, windows), strict=True
-        ):
+        for window, seen in zip(windows, window_frames(Path(path), self.card.view, num_views, windows), strict=True):
             yield self.label(os.fspath(path), seen, top_k, num_views, float(window.start), float(window.end))
 
     def label(

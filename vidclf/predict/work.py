@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Request:
     """How videos are asked about, and what is kept of the way."""
 
-    span: Span = Span()
+    span: Span = field(default_factory=Span)
     top_k: int = 5
     num_views: int = 3
     sliding: float | None = None  # seconds of a window; None: the whole video is one clip

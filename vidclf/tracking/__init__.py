@@ -89,7 +89,9 @@ def open_checkpoint_run(experiment: str, name: str, card: ModelCard) -> str:
     """A run for a checkpoint that no tracked run made, so that its model can be logged; the run's id."""
     mlflow_client = client()
     tags = {WORK_TAG: name, "snapshot_id": card.snapshot_id, **code_tags()}
-    run_id = str(mlflow_client.create_run(_experiment_id(mlflow_client, experiment), run_name=name, tags=tags).info.run_id)
+    run_id = str(
+        mlflow_client.create_run(_experiment_id(mlflow_client, experiment), run_name=name, tags=tags).info.run_id
+    )
     if card.results:
         log_metrics(run_id, card.results)
     return run_id

@@ -162,9 +162,7 @@ def _card_of(model_id: str) -> ModelCard | None:
     location = client().get_logged_model(model_id).artifact_location
     with tempfile.TemporaryDirectory() as folder:
         try:
-            mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{location}/artifacts/checkpoint/{CARD}", dst_path=folder
-            )
+            mlflow.artifacts.download_artifacts(artifact_uri=f"{location}/artifacts/checkpoint/{CARD}", dst_path=folder)
         except (MlflowException, OSError):  # of the many kinds of stores, for a file that is not there
             return None
         return read_card(folder)

@@ -61,7 +61,7 @@ def test_a_clip_gets_the_probabilities_that_the_evaluation_gives_it(
     asked = [Path(store.full(paths[row["clip_id"]])) for row in evaluated]
     predicted = load(folder, device="cpu").predict(asked, num_views=3)
     spread = np.ptp([row["probabilities"] for row in evaluated], axis=0)
-    assert spread.max() > 0.01  # else agreement would say nothing
+    assert spread.max() > 100 * 1e-5  # else agreement would say nothing
     for said, expected in zip(predicted, evaluated, strict=True):
         assert [dict(said.labels)[name] for name in snapshot.classes] == pytest.approx(
             expected["probabilities"], abs=1e-5

@@ -23,6 +23,8 @@ from vidclf.models import checkpoint
 from vidclf.storage import Store
 from vidclf.tracking import registry
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own, of its libraries
+
 VIEW = view_of(StoredFrames(num_frames=8, side_size=32))
 
 

@@ -11,7 +11,7 @@ import click
 from tasks.cluster import cluster, num_cpus, num_gpus
 from tasks.fanout import fan_out
 from vidclf.errors import ConfigError
-from vidclf.models.checkpoint import located, read_card
+from vidclf.models.checkpoint import read_card
 from vidclf.predict.dataset import Clip, Part, Said, answer_part, clips_of, fits, rows_of, table_of
 from vidclf.snapshot import read_snapshot
 from vidclf.storage import Store, absolute_uri
@@ -47,7 +47,7 @@ def predict_dataset(
     store, place = Store(dataset), _place(output)
     snapshot = read_snapshot(store, snapshot_id)
     model = _settled(model)
-    view = read_card(located(model)).view
+    view = read_card(model).view
     rows, as_stored = rows_of(snapshot, split), fits(snapshot, view)
     if not as_stored:
         click.echo(

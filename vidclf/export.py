@@ -77,7 +77,7 @@ def export_checkpoint(model: str, form: Form, output: Path) -> Exported:
     missing = [name for name in ONNX_PACKAGES if find_spec(name) is None] if form == "onnx" else []
     if missing:
         raise ConfigError(f"--to onnx needs {', '.join(missing)}: pip install 'vidclf[onnx]'")
-    found, card = checkpoint.load(checkpoint.located(model))
+    found, card = checkpoint.load(model)
     return export_model(found, card, form, output)
 
 

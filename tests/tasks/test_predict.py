@@ -41,7 +41,9 @@ def running_ray() -> Iterator[None]:
         yield
 
 
-def test_every_annotation_of_the_dataset_is_in_the_file(made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_annotation_of_the_dataset_is_in_the_file(
+    made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     dataset, output = made / "store/datasets" / DATASET, tmp_path / "new/said.parquet"
     predict.predict_dataset(str(dataset), str(made / "model"), None, "latest", str(output), 2, 3, "cpu")
     rows = pq.read_table(output).to_pylist()

@@ -46,7 +46,9 @@ def narrow(name: str) -> tuple[nn.Module, ModelCard]:
 
 
 @forms
-@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES])
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_a_file_answers_what_the_model_answers_for_any_number_of_views(name: str, form: Form, tmp_path: Path) -> None:
     model, card = narrow(name)
     output = tmp_path / f"model{SUFFIXES[form]}"
@@ -106,7 +108,7 @@ def test_a_file_that_answers_something_else_is_not_kept(tmp_path: Path) -> None:
             return videos.mean(dim=(2, 3, 4)) * Fickle.calls
 
     _, card = narrow("x3d_xs")
-    with pytest.raises(ExportError, match="answers .* beside the model"):
+    with pytest.raises(ExportError, match=r"answers .* beside the model"):
         export_model(Fickle(), card, "torch-export", tmp_path / "model.pt2")
     assert not list(tmp_path.iterdir())
 

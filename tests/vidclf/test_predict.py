@@ -115,7 +115,11 @@ def test_what_lies_in_folders_and_fits_patterns_is_found_in_order(tmp_path: Path
     assert list(found(find_videos(f"{tmp_path}/x[1].mp4"))) == ["x[1].mp4"]  # as it is called, not as a pattern
     assert list(found(find_videos((tmp_path / "odd").as_uri()))) == ["odd"]
     (tmp_path / "empty").mkdir()
-    for asked, message in {"empty": "holds no video", "*.mkv": "nothing fits the pattern", "no.mp4": "nothing is there"}.items():
+    for asked, message in {
+        "empty": "holds no video",
+        "*.mkv": "nothing fits the pattern",
+        "no.mp4": "nothing is there",
+    }.items():
         with pytest.raises(ConfigError, match=message):
             find_videos(f"{tmp_path}/{asked}")
 
@@ -156,9 +160,7 @@ def test_windows_cover_a_video_without_gaps_and_a_short_rest_joins_the_last(make
 
 
 @pytest.mark.parametrize("reader", ["frames", "clips"])
-def test_a_window_has_the_frames_that_a_clip_cut_there_has(
-    make_video: VideoMaker, tmp_path: Path, reader: Any
-) -> None:
+def test_a_window_has_the_frames_that_a_clip_cut_there_has(make_video: VideoMaker, tmp_path: Path, reader: Any) -> None:
     video = make_video(num_frames=100)
     view = view_of(StoredFrames(fps=12.5, side_size=64), reader=reader)
     windows = windows_of(video, 1.0)
@@ -181,7 +183,10 @@ def test_sliding_says_something_of_every_window(classifier: Classifier, make_vid
 def test_frames_go_through_jpeg_where_the_training_s_did(make_video: VideoMaker) -> None:
     video = make_video(num_frames=20)
     plain, _ = read_frames(video, 8, 32)
-    assert np.array_equal(view_frames(video, view_of(STORED), 2).once(), plain[np.unique(view_frames(video, view_of(STORED), 2).positions)])
+    assert np.array_equal(
+        view_frames(video, view_of(STORED), 2).once(),
+        plain[np.unique(view_frames(video, view_of(STORED), 2).positions)],
+    )
     marked = view_frames(video, view_of(STORED.model_copy(update={"quality": 50})), 2)
     assert not np.array_equal(marked.once(), view_frames(video, view_of(STORED), 2).once())
 

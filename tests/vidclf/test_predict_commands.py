@@ -155,7 +155,20 @@ def test_sliding_is_a_table_and_a_picture(model: str, make_video: VideoMaker, tm
         assert picture.width > picture.height > 200
         assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 10  # something is drawn
     part = json.loads(
-        predict(video, "--model", model, "--sliding", "1", "--into", tmp_path, "--start-time", "2", "--end-time", "4", "--json").stdout
+        predict(
+            video,
+            "--model",
+            model,
+            "--sliding",
+            "1",
+            "--into",
+            tmp_path,
+            "--start-time",
+            "2",
+            "--end-time",
+            "4",
+            "--json",
+        ).stdout
     )
     assert [(one["start"], one["end"]) for one in part[0]["predictions"]] == [(2.0, 3.0), (3.0, 4.0)]
 

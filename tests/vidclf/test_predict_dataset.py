@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.vidclf.ingested import A, A_LATER, B, C, OK, UNLABELLED, Ingest
+from tests.vidclf.ingested import A_LATER, OK, UNLABELLED, A, B, C, Ingest
 from tests.vidclf.untrained import save_untrained, view_of
 from vidclf.data.dataset import ClipDataset
 from vidclf.data.view import StoredFrames, stored_frames

@@ -54,7 +54,10 @@ def second(made: Path) -> str:
 def test_versions_count_up_and_aliases_move_between_them(first: str, second: str) -> None:
     one = registry.register(first, "dancing", ["champion"])
     two = registry.register(second, "dancing", ["challenger"])
-    assert [(m.version, m.aliases, m.val_top1) for m in (one, two)] == [(1, ("champion",), 0.25), (2, ("challenger",), 0.5)]
+    assert [(m.version, m.aliases, m.val_top1) for m in (one, two)] == [
+        (1, ("champion",), 0.25),
+        (2, ("challenger",), 0.5),
+    ]
     assert (one.uri, one.model, one.checkpoint) == ("models:/dancing/1", "x3d_xs", first)
     assert registry.set_alias("dancing", "champion", 2).aliases == ("challenger", "champion")
     registry.remove_alias("dancing", "challenger")
@@ -125,7 +128,10 @@ def test_the_command_registers_moves_and_lists(first: str, second: str) -> None:
     models("register", second, "dancing")
     assert "models:/dancing/2 @champion" in models("alias", "dancing@champion", "2")
     listed = json.loads(models("registered", "dancing", "--json"))
-    assert [(one["uri"], one["aliases"]) for one in listed] == [("models:/dancing/2", ["champion"]), ("models:/dancing/1", [])]
+    assert [(one["uri"], one["aliases"]) for one in listed] == [
+        ("models:/dancing/2", ["champion"]),
+        ("models:/dancing/1", []),
+    ]
     assert "no alias champion any more" in models("alias", "dancing@champion", "--remove")
     assert "has no alias" in models("alias", "dancing@champion", "--remove", status=2)
     assert "say to which version" in models("alias", "dancing@champion", status=2)
@@ -150,7 +156,9 @@ assert not {{"ray", "prefect", "tasks", "flows"}} & set(sys.modules)
 print(json.dumps(said.labels))
 """
     environment = {**os.environ, "VIDCLF_HOME": str(own_home)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=300
+    )
     (expected,) = vidclf.load(first, device="cpu").predict([video])
     assert json.loads(done.stdout) == [pytest.approx(list(one)) for one in expected.labels]
 

@@ -14,7 +14,7 @@ from vidclf.models import build, checkpoint
 from vidclf.models.checkpoint import ModelCard
 from vidclf.storage import Store
 
-CLASSES = ("salsa dancing", "tango/dancing", "a label, with \"quotes\" and $x_1$")
+CLASSES = ("salsa dancing", "tango/dancing", 'a label, with "quotes" and $x_1$')
 
 
 def view_of(stored: StoredFrames, **changes: Any) -> View:
@@ -47,5 +47,7 @@ def save_untrained(
     torch.manual_seed(seed)
     built = loud(build(model, len(classes), view.num_frames, view.crop_size, dropout=0.0), view)
     values = {"weights": "none", "snapshot_id": "0123456789abcdef", "train_config": {}, **card}
-    checkpoint.save(Store(folder.parent), folder.name, built, ModelCard(model=model, classes=tuple(classes), view=view, **values))
+    checkpoint.save(
+        Store(folder.parent), folder.name, built, ModelCard(model=model, classes=tuple(classes), view=view, **values)
+    )
     return folder

@@ -163,7 +163,7 @@ def load(model: str | os.PathLike[str], device: torch.device | str | None = None
         TrackingError: MLflow does not answer.
     """
     chosen = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    found, card = checkpoint.load(checkpoint.located(model))
+    found, card = checkpoint.load(model)
     return Classifier(found, card, chosen)
 
 

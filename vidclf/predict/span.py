@@ -60,7 +60,9 @@ class Span:
         _, segment = survey(video, self.start, self.end, SEEK_MARGIN)
         end = segment.video_end
         if end is not None and end > 0 and float(end) < max(self.start or 0.0, (self.end or 0.0) - SLACK):
-            raise OutOfRange(f"{self.start or 0:g} to {self.end:g} s is asked for, but the video ends at {float(end):.2f} s")
+            raise OutOfRange(
+                f"{self.start or 0:g} to {self.end:g} s is asked for, but the video ends at {float(end):.2f} s"
+            )
         profile = ClipProfile(min_duration=0.0)
         profile = profile.model_copy(update={"short_side": max(profile.short_side, side_size or 0)})
         cut(video, self.start, self.end, profile, to, CUT_TIMEOUT)

@@ -52,7 +52,12 @@ def test_what_train_demo_trained_is_registered_and_answers_alone(tmp_path: Path,
     environment = {**os.environ, "VIDCLF_HOME": str(home)}
     video = make_video()
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(video)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", ALONE, str(video)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     answer = json.loads(done.stdout)

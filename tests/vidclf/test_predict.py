@@ -21,7 +21,7 @@ from tests.vidclf.untrained import save_untrained, view_of
 from vidclf.config import ClipProfile
 from vidclf.data.dataset import ClipDataset
 from vidclf.data.view import StoredFrames, stored_frames
-from vidclf.errors import ConfigError, OutOfRange, StorageError, Unsafe
+from vidclf.errors import ConfigError, OutOfRange, StorageError, Unreadable, Unsafe
 from vidclf.evaluation.metrics import video_predictions
 from vidclf.evaluation.scoring import score
 from vidclf.media.cut import cut
@@ -150,6 +150,11 @@ def test_what_would_hang_or_mislead_a_decoder_is_refused(classifier: Classifier,
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(Unsafe, match="not a regular file"):
         classifier.predict([tmp_path / "pipe.mp4"])
+    (tmp_path / "playlist.mp4").write_text("#EXTM3U\n#EXTINF:1,\n/etc/hostname\n#EXT-X-ENDLIST\n")
+    (tmp_path / "script.mp4").write_text("ffconcat version 1.0\nfile '/etc/hostname'\n")
+    for name in ("playlist.mp4", "script.mp4"):
+        with pytest.raises(Unreadable, match=name):
+            classifier.predict([tmp_path / name])
 
 
 def test_windows_cover_a_video_without_gaps_and_a_short_rest_joins_the_last(make_video: VideoMaker) -> None:

@@ -167,10 +167,13 @@ def test_sliding_is_a_table_and_a_picture(model: str, make_video: VideoMaker, tm
             "2",
             "--end-time",
             "4",
+            "--top-k",
+            "1",
             "--json",
         ).stdout
     )
     assert [(one["start"], one["end"]) for one in part[0]["predictions"]] == [(2.0, 3.0), (3.0, 4.0)]
+    assert [len(one["labels"]) for one in part[0]["predictions"]] == [1, 1]
 
 
 def test_a_video_that_is_named_twice_is_answered_once(model: str, make_video: VideoMaker, tmp_path: Path) -> None:

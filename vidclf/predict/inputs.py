@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -53,7 +54,8 @@ def local_file(video: str) -> Iterator[Path]:
         yield Path(video)
         return
     with scratch_folder() as folder:
-        local = folder / f"fetched{Path(urlsplit(video).path).suffix[:8]}"
+        name = Path(unquote(urlsplit(video).path)).name
+        local = folder / (re.sub(r"[^\w.-]", "_", name)[-100:] or "video")  # errors name it
         filesystem, path = _opened(video)
         with _explained(video):
             filesystem.get_file(path, str(local))

@@ -80,6 +80,7 @@ class Worker:
                 from vidclf.predict.timeline import timeline_png
 
                 files.append(self._keep(video, "_timeline.png", timeline_png(name_of(video), predictions)))
+                predictions = tuple(replace(said, labels=said.labels[: request.top_k]) for said in predictions)
             if frames is not None and not request.remove_frames:
                 files.append(str(frames))
         return Answer(video, predictions, files=tuple(files))
@@ -96,7 +97,8 @@ class Worker:
         for window, seen in zip(windows, window_frames(source, view, request.num_views, windows), strict=True):
             saved += _save(seen, frames, saved)
             start, end = (round(begin + float(time), 3) for time in (window.start, window.end))
-            yield self._classifier.label(video, seen, request.top_k, request.num_views, start, end)
+            every = len(self._classifier.classes)  # a timeline follows a label also where it is not among the likeliest
+            yield self._classifier.label(video, seen, every, request.num_views, start, end)
 
     @contextlib.contextmanager
     def _frames_folder(self, video: str) -> Iterator[Path | None]:

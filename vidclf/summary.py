@@ -15,6 +15,7 @@ from vidclf.evaluation.comparison import Comparison
 from vidclf.forecast import Forecast
 from vidclf.models import ModelSpec
 from vidclf.models.checkpoint import read_card
+from vidclf.models.cost import measure
 from vidclf.snapshot import Snapshot
 
 SPLIT_ORDER = ("train", "val", "test")
@@ -87,13 +88,35 @@ def print_comparison(compared: Comparison, to: TextIO) -> None:
 
 
 def print_models(models: Sequence[ModelSpec], to: TextIO) -> None:
-    """The models, with what each is fed and can start from."""
-    table = Table("model", "what", "frames × rate", "crop", "weights", "Kinetics-400 top-1 / top-5")
+    """The models: what each is fed, how large it is, what it can start from and how well that does."""
+    console = Console(file=to) if to.isatty() else Console(file=to, width=200)
+    table = Table(
+        "model", "what", "frames × rate", "crop", "parameters", "GFLOPs", "weights", "top-1 / top-5", box=box.SIMPLE
+    )
     for model in models:
-        fed = model.defaults
-        published = f"{model.top1} / {model.top5}" if model.top1 else "–"
-        weights = ", ".join(("none", *model.weights))
+        fed, cost = model.defaults, model.cost or measure(model.name)
         table.add_row(
-            model.name, model.summary, f"{fed.num_frames} × {fed.sampling_rate}", str(fed.crop_size), weights, published
+            model.name,
+            model.summary,
+            f"{fed.num_frames} × {fed.sampling_rate}",
+            str(fed.crop_size),
+            f"{cost.parameters / 1e6:.1f} M",
+            f"{cost.gflops:.1f}",
+            ", ".join(("none", *model.weights)),
+            _published(model),
         )
-    Console(file=to).print(table)
+    console.print(table)
+    console.print(
+        "GFLOPs: multiply-adds of one view, in billions. weights: or the path or URI of a file or a checkpoint."
+    )
+    console.print("cnn_* and frame_cnn take any of torchvision's networks for pictures: cnn_lstm-resnet50.")
+    for source in sorted({model.accuracy.source for model in models if model.accuracy}):
+        console.print(f"accuracies: {source}", soft_wrap=True)
+
+
+def _published(model: ModelSpec) -> str:
+    if model.accuracy is None:
+        return "–"
+    known = model.accuracy
+    top5 = f"{known.top5:.2f}" if known.top5 is not None else "–"
+    return f"{known.top1:.2f} / {top5} on {known.dataset}, {known.protocol}"

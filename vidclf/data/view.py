@@ -62,9 +62,10 @@ def resolve_view(model: str, data: DataConfig, stored: StoredFrames) -> View:
     A crop alone also sets the side: nobody who asks for 64 pixels wants a window of 64 on a picture of 182.
 
     Raises:
-        ConfigError: the model is unknown, or the crop does not fit into the picture.
+        ConfigError: the model is unknown or does not take such a view, or the crop does not fit into the picture.
     """
-    own = require(model).defaults
+    spec = require(model)
+    own = spec.defaults
     num_frames = data.num_frames or own.num_frames
     crop_size = data.crop_size or min(own.crop_size, data.side_size or own.crop_size)
     side_size = data.side_size or (own.side_size if data.crop_size is None else data.crop_size)
@@ -75,6 +76,7 @@ def resolve_view(model: str, data: DataConfig, stored: StoredFrames) -> View:
             f"setting 'data.short_side_jitter' begins at {data.short_side_jitter[0]}:"
             f" smaller than the crop, which is {crop_size}"
         )
+    spec.check_input(num_frames, crop_size)
     return View(
         num_frames=num_frames,
         sampling_rate=_rate(data, stored, num_frames, own.sampling_rate),

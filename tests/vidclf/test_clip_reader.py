@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +26,7 @@ from vidclf.data.sampling import view_windows
 from vidclf.data.view import View, resolve_view, stored_frames
 from vidclf.errors import StorageError, Unreadable
 from vidclf.media.cut import cut
+from vidclf.media.ffmpeg import executable
 from vidclf.media.frames import encode_jpeg, read_frames
 from vidclf.predict import _frames
 from vidclf.stages.frames import write_part
@@ -104,25 +106,19 @@ def test_each_frame_is_what_decoding_from_the_beginning_gives(
             assert torch.equal(clip.decode(indices), expected[indices])
 
 
-def test_a_sound_changes_nothing(tmp_path: Path, make_video: VideoMaker) -> None:
-    store = store_clip(tmp_path)
-    silent = read(store, [3, 40])
-    full = Path(store.full(CLIP.path))
-    sounding = full.with_name("sounding.mp4")
-    with av.open(str(full)) as source, av.open(str(sounding), "w") as to:
-        video = to.add_stream_from_template(source.streams.video[0])
-        sound = to.add_stream("aac", rate=8000, layout="mono")
-        samples = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
-        samples.sample_rate, samples.pts = 8000, 0
-        packets = [p for p in source.demux(video=0) if p.dts is not None]
-        for packet in packets:
-            packet.stream = video
-        for packet in sorted(
-            [*packets, *sound.encode(samples), *sound.encode(None)], key=lambda p: p.dts * p.time_base
-        ):
-            to.mux(packet)
-    sounding.replace(full)
-    assert torch.equal(read(store, [3, 40]), silent)
+@pytest.mark.parametrize("gop", [1, 30])
+def test_beside_a_sound_frames_are_as_exact(tmp_path: Path, gop: int) -> None:
+    store, source = Store(tmp_path / "store"), tmp_path / "source.mp4"
+    drawn = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=30000/1001:duration=4"]
+    command = [executable(), "-v", "error", *drawn, "-f", "lavfi", "-i", "sine=duration=4", str(source)]
+    subprocess.run(command, check=True)
+    path = Path(store.full(CLIP.path))
+    path.parent.mkdir(parents=True)
+    info = cut(source, 0.7, 3.1, ClipProfile(audio=True, gop=gop), path, 60)
+    expected = decoded_in_order(path)
+    assert len(expected) == info.num_frames
+    assert torch.equal(read(store, list(range(info.num_frames))), expected)
+    assert torch.equal(read(store, [50, 3, 31]), expected[[50, 3, 31]])
 
 
 def test_no_more_of_a_clip_is_touched_than_is_wanted(tmp_path: Path) -> None:

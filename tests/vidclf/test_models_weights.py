@@ -200,10 +200,10 @@ def web() -> Iterator[type[_Files]]:
 
 def test_a_published_file_is_downloaded_once(web: type[_Files], tmp_path: Path, own_cache: Path) -> None:
     publish(tmp_path / "file", "x3d_xs")
-    web.files["/X3D_XS.pyth"] = (tmp_path / "file").read_bytes()
+    web.files["/zoo-ab.d/X3D_XS.pyth"] = (tmp_path / "file").read_bytes()
     for _ in range(2):
-        assert "blocks.0.norm.weight" in fetch(f"{web.url}/X3D_XS.pyth")  # type: ignore[attr-defined]
-    assert web.asked == ["/X3D_XS.pyth"]
+        assert "blocks.0.norm.weight" in fetch(f"{web.url}/zoo-ab.d/X3D_XS.pyth")  # type: ignore[attr-defined]
+    assert web.asked == ["/zoo-ab.d/X3D_XS.pyth"]
     assert [path.name for path in own_cache.iterdir()] == ["X3D_XS.pyth"]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import urllib.error
@@ -30,6 +31,9 @@ WEIGHTS_VARIABLE = "VIDCLF_WEIGHTS"
 
 #: Seconds without an answer after which a download is given up.
 TIMEOUT = 60
+
+#: The beginning of a file's SHA-256 at the end of its name, as torchvision publishes its files.
+_HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 
 #: Files of a checkpoint's folder, see vidclf.models.checkpoint.
 _CARD, _TENSORS = "model.json", "model.safetensors"
@@ -152,7 +156,7 @@ def _download(url: str, path: Path) -> None:
     size = path.stat().st_size
     if announced is not None and int(announced) != size:
         raise OSError(f"the connection broke after {size} of {announced} bytes")
-    named = torch.hub.HASH_REGEX.search(url)
+    named = _HASH.search(url)
     if named:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -25,12 +26,12 @@ from vidclf.training.run import run_training
 from vidclf.training.work import settle
 
 pytestmark = pytest.mark.integration
-#: Eight training clips in batches of two: four steps an epoch. What does not learn has frozen statistics.
+#: Eight training clips in batches of two: four steps an epoch. The backbone, and so its statistics, are frozen.
 SETTINGS: dict[str, Any] = {
     "dataset": DATASET,
     "model": "cnn_lstm",
     "data": {"num_frames": 2, "crop_size": 32},
-    "optim": {"epochs": 2, "batch_size": 2, "dropout": 0.0, "freeze": 1},
+    "optim": {"epochs": 2, "batch_size": 2, "dropout": 0.0, "freeze": 5},
     "checkpoint_steps": 1,
 }
 SCRIPT = """
@@ -39,6 +40,7 @@ from tasks import ray_train
 from tasks.cluster import cluster
 from vidclf import tracking
 from vidclf.config import TrainConfig
+from vidclf.errors import ConfigError
 from vidclf.home import silence_libraries
 from vidclf.snapshot import dataset_store, read_snapshot
 from vidclf.training.claim import claimed
@@ -51,12 +53,16 @@ with claimed(work), cluster():
     snapshot = read_snapshot(dataset_store(work.store, config.dataset), work.snapshot_id)
     run_id = tracking.open_run("tries", work.name, {}, snapshot, config.dataset, work.store)
     ray_train.fit(work, run_id)
+    try:
+        ray_train.scaling_of(config.model_copy(update={"num_workers": 64, "cpus_per_worker": None}))
+    except ConfigError as error:
+        print(error)
     tracking.finish(run_id)
 """
 
 
-def fit(home: Path, settings: dict[str, Any], *kills: Kill, status: int = 0) -> None:
-    """Train on a Ray cluster of its own, with every one of the kills."""
+def fit(home: Path, settings: dict[str, Any], *kills: Kill, status: int = 0) -> str:
+    """Train on a Ray cluster of its own, with every one of the kills; what was printed."""
     environment = {**os.environ, "VIDCLF_HOME": str(home)}
     if kills:
         (home / "kills").mkdir()
@@ -70,6 +76,7 @@ def fit(home: Path, settings: dict[str, Any], *kills: Kill, status: int = 0) -> 
     if not status:  # Ray's own take a moment to notice that it is over
         _, alive = psutil.wait_procs(processes_of(home), timeout=120)
         assert not alive
+    return done.stdout
 
 
 def processes_of(home: Path) -> list[psutil.Process]:
@@ -113,7 +120,8 @@ def test_a_training_whose_worker_dies_in_mid_epoch_ends_with_the_weights_of_one_
     home: Path, undisturbed: dict[str, torch.Tensor]
 ) -> None:
     settings = {**SETTINGS, "cpus_per_worker": 1}
-    fit(home, settings, Kill("replace", "*/step-000000006/state.json", when="after"))
+    said = fit(home, settings, Kill("replace", "*/step-000000006/state.json", when="after"))
+    assert re.search(r"^num_workers is 64, 1 CPUs each, and the cluster has \d+$", said, re.MULTILINE)
     assert_same(weights(home, settings), undisturbed)
     client = tracking.client()
     experiment = client.get_experiment_by_name("tries")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,16 @@ def test_batches_that_cannot_be_are_refused() -> None:
         ConfigError, match=r"optim.batch_size is 8, but split 'train' has 6 clips and variants: at most 6"
     ):
         EpochPlan.of(6, config(batch_size=8))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile wants a compiler")
+@pytest.mark.filterwarnings("default")  # the compiler's own
+def test_a_compiled_model_learns_the_same_and_keeps_its_names(make_dataset: Make) -> None:
+    tiny = make_dataset({"train": 4, "val": 1})
+    plain, compiled = tiny_model(dropout=0), tiny_model(dropout=0)
+    names = list(compiled.state_dict())
+    train(plain, *datasets(tiny), config(epochs=2, optimizer="sgd"))
+    train(compiled, *datasets(tiny), config(epochs=2, optimizer="sgd", top={"compile": True}))
+    assert list(compiled.state_dict()) == names
+    torch.testing.assert_close(plain.state_dict(), compiled.state_dict(), rtol=1e-3, atol=1e-4)

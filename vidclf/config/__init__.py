@@ -17,7 +17,7 @@ from vidclf.config.ingest import (
     PublishConfig,
     ReportConfig,
 )
-from vidclf.config.training import DataConfig, OptimConfig, TrainConfig
+from vidclf.config.training import DataConfig, OptimConfig, TrainConfig, Unfreezing
 
 __all__ = [
     "LABEL_OPTIONS",
@@ -36,6 +36,7 @@ __all__ = [
     "ReportConfig",
     "Split",
     "TrainConfig",
+    "Unfreezing",
     "fingerprint",
     "parse",
 ]

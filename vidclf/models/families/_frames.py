@@ -94,7 +94,8 @@ class FrameSequence(nn.Module):
 class FrameAttention(nn.Module):
     """A transformer encoder over the frames. Vaswani et al. 2017, https://arxiv.org/abs/1706.03762
 
-    Positions are sines, so any number of frames will do. They start at the scale of the features after normalisation.
+    A token is a frame with its two neighbours, so that which way things move is in it from the start; from absolute
+    positions alone this is hard to learn from little data. Positions are sines: any number of frames will do.
 
     Args:
         features: numbers per frame.
@@ -107,7 +108,7 @@ class FrameAttention(nn.Module):
     def __init__(self, features: int, width: int = 256, layers: int = 2, heads: int = 4, dropout: float = 0.1):
         super().__init__()
         self.norm_in = nn.LayerNorm(features)
-        self.project = nn.Linear(features, width)
+        self.project = nn.Conv1d(features, width, kernel_size=3, padding=1)
         layer = nn.TransformerEncoderLayer(
             width, heads, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
         )
@@ -119,7 +120,7 @@ class FrameAttention(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """float (B, T, features) → (B, T, width)"""
-        tokens = self.project(self.norm_in(features))
+        tokens = self.project(self.norm_in(features).mT).mT  # convolutions have time last
         states: Tensor = self.encoder(tokens + sine_positions(tokens.shape[1], tokens.shape[2]).to(tokens))
         return states
 

@@ -60,5 +60,5 @@ def _reader(name: str, features: int, dropout: float) -> nn.Module:
 _sequence("cnn_lstm", "lstm", "ResNet-18 on each frame, an LSTM over the frames", Cost(12_067_792, 3.89))
 _sequence("cnn_gru", "gru", "ResNet-18 on each frame, a GRU over the frames", Cost(11_870_672, 3.89))
 _sequence(
-    "cnn_attention", "attention", "ResNet-18 on each frame, a transformer over the frames", Cost(12_466_384, 3.89)
+    "cnn_attention", "attention", "ResNet-18 on each frame, a transformer over the frames", Cost(12_728_528, 3.89)
 )

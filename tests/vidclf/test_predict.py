@@ -17,16 +17,12 @@ import pytest
 
 import vidclf
 from tests.conftest import VideoMaker
-from tests.vidclf.untrained import save_untrained, view_of
+from tests.vidclf.untrained import evaluated, save_untrained, view_of
 from vidclf.config import ClipProfile
-from vidclf.data.dataset import ClipDataset
 from vidclf.data.view import StoredFrames, stored_frames
 from vidclf.errors import ConfigError, OutOfRange, StorageError, Unreadable, Unsafe
-from vidclf.evaluation.metrics import video_predictions
-from vidclf.evaluation.scoring import score
 from vidclf.media.cut import cut
 from vidclf.media.frames import read_frames
-from vidclf.models import checkpoint
 from vidclf.predict.classifier import Classifier, load
 from vidclf.predict.frames import view_frames, window_frames, windows_of
 from vidclf.predict.inputs import find_videos
@@ -55,17 +51,12 @@ def test_a_clip_gets_the_probabilities_that_the_evaluation_gives_it(
     snapshot = read_snapshot(store)
     view = view_of(stored_frames(snapshot.made_by, reader), reader=reader, sampling_rate=1 if reader == "frames" else 2)
     folder = save_untrained(tmp_path / "model", view, snapshot.classes)
-    data = ClipDataset(snapshot.clips, store, snapshot.classes, "train", view, train=False, num_views=3)
-    evaluated = video_predictions(score(checkpoint.load(folder)[0], data)).to_pylist()
+    expected = evaluated(folder, snapshot, store, "train", 3)
     paths = {row["clip_id"]: row["clip_path"] for row in snapshot.clips.to_pylist()}
-    asked = [Path(store.full(paths[row["clip_id"]])) for row in evaluated]
-    predicted = load(folder, device="cpu").predict(asked, num_views=3)
-    spread = np.ptp([row["probabilities"] for row in evaluated], axis=0)
-    assert spread.max() > 100 * 1e-5  # else agreement would say nothing
-    for said, expected in zip(predicted, evaluated, strict=True):
-        assert [dict(said.labels)[name] for name in snapshot.classes] == pytest.approx(
-            expected["probabilities"], abs=1e-5
-        )
+    predicted = load(folder, device="cpu").predict([Path(store.full(paths[clip])) for clip in expected], num_views=3)
+    assert np.ptp(list(expected.values()), axis=0).max() > 100 * 1e-5  # else agreement would say nothing
+    for said, probabilities in zip(predicted, expected.values(), strict=True):
+        assert [dict(said.labels)[name] for name in snapshot.classes] == pytest.approx(probabilities, abs=1e-5)
 
 
 def test_a_part_of_a_video_gets_what_its_cut_gets(

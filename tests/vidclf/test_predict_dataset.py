@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 
 from tests.vidclf.ingested import A_LATER, OK, UNLABELLED, A, B, C, Ingest
-from tests.vidclf.untrained import save_untrained, view_of
-from vidclf.data.dataset import ClipDataset
+from tests.vidclf.untrained import evaluated, save_untrained, view_of
 from vidclf.data.view import StoredFrames, stored_frames
 from vidclf.errors import ConfigError
-from vidclf.evaluation.metrics import video_predictions
-from vidclf.evaluation.scoring import score
 from vidclf.maintenance.remove import find_clips, remove
 from vidclf.models import checkpoint
 from vidclf.predict.dataset import PREDICTIONS, Part, answer_part, clips_of, fits, rows_of, table_of
@@ -47,10 +44,8 @@ def test_a_clip_gets_what_the_evaluation_gives_it(
     part = part_of(folder, ingested, snapshot, "train")
     assert part.as_stored
     said = {one.clip_id: dict(one.labels) for one in answer_part(part)}
-    model, card = checkpoint.load(folder)
-    data = ClipDataset(snapshot.clips, part.store, card.classes, "train", card.view, train=False, num_views=3)
-    for row in video_predictions(score(model, data)).to_pylist():
-        assert [said[row["clip_id"]][label] for label in card.classes] == pytest.approx(row["probabilities"], abs=1e-5)
+    for clip_id, probabilities in evaluated(folder, snapshot, part.store, "train", 3).items():
+        assert [said[clip_id][label] for label in snapshot.classes] == pytest.approx(probabilities, abs=1e-5)
 
 
 def test_every_annotation_has_its_row_and_its_reason(ingested: Path, snapshot: Snapshot, tmp_path: Path) -> None:

@@ -9,9 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from vidclf.data.dataset import ClipDataset
 from vidclf.data.view import StoredFrames, View
+from vidclf.evaluation.metrics import video_predictions
+from vidclf.evaluation.scoring import score
 from vidclf.models import build, checkpoint
 from vidclf.models.checkpoint import ModelCard
+from vidclf.snapshot import Snapshot
 from vidclf.storage import Store
 
 CLASSES = ("salsa dancing", "tango/dancing", 'a label, with "quotes" and $x_1$')
@@ -51,3 +55,11 @@ def save_untrained(
         Store(folder.parent), folder.name, built, ModelCard(model=model, classes=tuple(classes), view=view, **values)
     )
     return folder
+
+
+def evaluated(folder: Path, snapshot: Snapshot, store: Store, split: str, num_views: int) -> dict[str, list[float]]:
+    """clip_id → probabilities, as the evaluation of the checkpoint in ``folder`` has them."""
+    model, card = checkpoint.load(folder)
+    data = ClipDataset(snapshot.clips, store, card.classes, split, card.view, train=False, num_views=num_views)
+    videos = video_predictions(score(model, data)).to_pylist()
+    return {row["clip_id"]: row["probabilities"] for row in videos}

@@ -118,6 +118,13 @@ def test_wrong_names_are_one_line(first: str, tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+def test_looking_for_a_model_makes_no_database(own_home: Path) -> None:
+    for look in (lambda: registry.local_checkpoint("models:/dancing@champion"), lambda: registry.registered()):
+        with pytest.raises(ConfigError, match=r"nothing is registered in .*mlflow\.db, which is not there"):
+            look()
+    assert not own_home.exists()
+
+
 def test_the_command_registers_moves_and_lists(first: str, second: str) -> None:
     def models(*arguments: str, status: int = 0) -> str:
         done = CliRunner().invoke(main, ["models", *arguments])

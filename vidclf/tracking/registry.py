@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from vidclf.errors import ConfigError
-from vidclf.home import home, silence_libraries
+from vidclf.home import home, silence_libraries, tracking_uri
 from vidclf.models.checkpoint import CARD, ModelCard, read_card
 from vidclf.storage import Store
 from vidclf.tracking.client import TrackingError, client
@@ -104,6 +105,7 @@ def registered(name: str | None = None) -> list[Registered]:
         ConfigError: there is no model of that name.
         TrackingError: MLflow does not answer.
     """
+    _require_database()
     with _explained():
         versions = _all_versions(name)
         if name is not None and not versions:
@@ -121,6 +123,7 @@ def local_checkpoint(uri: str) -> Path:
         ConfigError: there is no such model, or it is none of vidclf.
         TrackingError: MLflow does not answer.
     """
+    _require_database()
     with _explained():
         model = pinned(uri)
         folder = home() / "registry" / model.removeprefix(PREFIX)
@@ -246,9 +249,22 @@ def _require(pattern: re.Pattern[str], value: str, what: str) -> None:
         raise ConfigError(f"{value!r} is no {what}: letters, digits, '.', '_' and '-', a letter or digit first")
 
 
+def _require_database() -> None:
+    """Looking for a model makes no database where there is none.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    scheme, _, path = tracking_uri().partition(":///")
+    if scheme == "sqlite" and not Path(path).exists():
+        raise ConfigError(f"nothing is registered in {path}, which is not there; $MLFLOW_TRACKING_URI names another")
+
+
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     silence_libraries()
+    for name in ("mlflow.store.db.utils", "alembic"):  # they tell how they make a database
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         yield
     except MlflowException as error:

@@ -31,11 +31,12 @@ lint: $(INSTALLED)
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n auto -m "not integration and not slow"
 
-test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+# Whole runs have the machine to themselves; the others share it.
+test: test-fast
+	$(BIN)/python -m pytest -m "integration and not slow"
 
-test-all: $(INSTALLED)
-	$(BIN)/python -m pytest
+test-all: test-fast
+	$(BIN)/python -m pytest -m "integration or slow"
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/ingest.py

@@ -45,10 +45,12 @@ def read_number(picture: np.ndarray) -> int:
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URI of a place in an empty bucket of a real S3 server over HTTP, for this process and its children."""
     import boto3
+    from moto.core.base_backend import BackendDict
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    BackendDict.reset()  # what is stored belongs to the process, not to the server
     host, port = server.get_host_and_port()
     for name, value in {
         "AWS_ACCESS_KEY_ID": "testing",

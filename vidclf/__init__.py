@@ -2,6 +2,7 @@
 
 vidclf.finetune("videos", model="x3d_xs", epochs=5).predict(["a.mp4"])
 vidclf.load("models/x3d_xs-0123456789ab").predict(["a.mp4"])
+vidclf.load("models:/dancing@champion").predict(["a.mp4", "folder", "s3://bucket/*.mp4"], start_time=3, duration=10)
 vidclf.available_models()
 """
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import entry_points
 
 import click
 
 from vidclf.dataset_commands import dataset
 from vidclf.errors import AnnotationError, ConfigError, VidclfError
+from vidclf.home import silence_libraries
+from vidclf.model_commands import export, models
+from vidclf.predict_commands import predict
 
 EXIT_WORK_FAILED = 1
 EXIT_WRONG_REQUEST = 2
@@ -32,6 +34,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run a command; an error made for people is one line on stderr and an exit status."""
+        silence_libraries()
         try:
             super().invoke(ctx)
         except VidclfError as error:
@@ -46,13 +49,5 @@ def main() -> None:
     """Video classifiers from annotation lists: ingest, train, compare, predict."""
 
 
-main.add_command(dataset)
-
-
-@main.command()
-def models() -> None:
-    """The models that can be trained."""
-    from vidclf.models import available_models
-    from vidclf.summary import print_models
-
-    print_models(available_models(), sys.stdout)
+for command in (dataset, export, models, predict):
+    main.add_command(command)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import vidclf as vidclf_library
 from flows.catalogue import find_job
 from tests.integration.test_pipeline import ROOT, snapshot_of, vidclf
-from vidclf.config import CompareConfig
+from vidclf.config import CompareConfig, TrainConfig
 from vidclf.evaluation.judge import Question
 from vidclf.evaluation.metrics import Evaluation, accuracy_between, evaluate, video_predictions
 from vidclf.models.checkpoint import read_card
@@ -79,3 +80,16 @@ def test_without_the_order_of_frames_opposite_directions_look_alike(
         between[order] = accuracy_between(video_predictions(scores), classes, "belly dancing", "swing dancing")
     assert between["stored"].value >= 0.9
     assert between["shuffled"].low <= 0.5 <= between["shuffled"].high
+
+
+def test_attention_over_frames_learns_the_dances_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDCLF_HOME", str(home))
+    monkeypatch.chdir(ROOT)
+    like = find_job("train/demo").config
+    assert isinstance(like, TrainConfig)
+    classifier = vidclf_library.finetune(
+        home / "store/datasets/dancing-demo", model="cnn_attention", epochs=6, test_split="test",
+        data=like.data.model_dump(), optim={"batch_size": 8, "learning_rate": 0.001, "dropout": 0.0},
+    )  # fmt: skip
+    assert classifier.results["test_videos"] >= 100
+    assert classifier.results["test_top1"] >= 0.9

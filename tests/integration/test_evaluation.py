@@ -195,6 +195,6 @@ def test_what_is_wrong_with_the_model_is_said_and_costs_no_clip(tmp_path: Path) 
     dataset(tmp_path, {"test": 2})
     asked = question(tmp_path, untrained(tmp_path))
     Path(asked.model_uri, "model.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(AssertionError, match="ConfigError: .*does not hold this model's weights"):
+    with pytest.raises(AssertionError, match=r"ConfigError: .*does not hold this model's weights"):
         ask(tmp_path, [asked], {})
     assert statuses(asked) == {}

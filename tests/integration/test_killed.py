@@ -164,7 +164,10 @@ def test_workers_and_ffmpegs_that_are_killed_cost_only_time(undisturbed: Snapsho
     assert place.snapshot().snapshot_id == undisturbed.snapshot_id
     assert place.snapshot().stats["errors"] == undisturbed.stats["errors"]
     attempts = {stage: sorted(rows(place, stage)["attempts"].to_pylist()) for stage in ("download", "transcode")}
-    assert attempts["transcode"][-4:] == [1, 2, 2, 2]
+    assert attempts["transcode"][-4:] in (
+        [1, 2, 2, 2],
+        [1, 1, 2, 2],
+    )  # Ray, when pressed, calls a worker's death a machine's
     assert not place.scratch()
     assert len(temporaries(place)) <= 3  # of the kills before a rename; ``vidclf dataset gc`` takes them
 

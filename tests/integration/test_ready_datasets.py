@@ -54,7 +54,7 @@ def test_ucf_sports_is_merged_checked_and_filled_up(own_home: Path, tmp_path: Pa
     dataset = dataset_store(str(own_home / "store"), "ucf-sports").uri
     vidclf(own_home, "dataset", "export", dataset, str(exported))
     for split in ("train", "val", "test"):
-        lines = list(csv.reader((exported / f"{split}.csv").open()))
+        lines = list(csv.reader((exported / f"{split}.csv").read_text().splitlines()))
         wanted = [row for row in rows if row["split"] == split and row["status"] == "ok"]
         assert sorted(int(label_id) for _, label_id in lines) == sorted(row["label_id"] for row in wanted)
         assert all((exported / path).stat().st_size for path, _ in lines)

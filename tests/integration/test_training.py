@@ -26,12 +26,12 @@ from vidclf.training.run import run_training
 from vidclf.training.work import settle
 
 pytestmark = pytest.mark.integration
-#: Eight training clips in batches of two: four steps an epoch. What does not learn has frozen statistics.
+#: Eight training clips in batches of two: four steps an epoch. The backbone, and so its statistics, are frozen.
 SETTINGS: dict[str, Any] = {
     "dataset": DATASET,
     "model": "cnn_lstm",
     "data": {"num_frames": 2, "crop_size": 32},
-    "optim": {"epochs": 2, "batch_size": 2, "dropout": 0.0, "freeze": 1},
+    "optim": {"epochs": 2, "batch_size": 2, "dropout": 0.0, "freeze": 5},
     "checkpoint_steps": 1,
 }
 SCRIPT = """

@@ -28,7 +28,7 @@ from vidclf.errors import StorageError, Unreadable
 from vidclf.media.cut import cut
 from vidclf.media.ffmpeg import executable
 from vidclf.media.frames import encode_jpeg, read_frames
-from vidclf.predict import _frames
+from vidclf.predict.frames import view_frames
 from vidclf.stages.frames import write_part
 from vidclf.storage import Store
 
@@ -231,7 +231,9 @@ def test_prediction_sees_of_a_video_what_the_clip_reader_saw_of_its_clip(
     store = store_clip(tmp_path, crf=0, fps=fps, short_side=72)
     stored = stored_frames({"clips": ClipProfile(fps=fps, short_side=72).model_dump(mode="json")}, "clips")
     view = make_view(reader="clips", sampling=sampling, sampling_rate=5, stored=stored)
-    seen = _frames(tmp_path / "source.mp4", view, num_views=2).astype(int)  # enlarges nothing, and shrinks as ffmpeg
+    seen = view_frames(tmp_path / "source.mp4", view, num_views=2).frames.astype(
+        int
+    )  # enlarges nothing, and shrinks as ffmpeg
     with ClipReader(store).open(CLIP) as clip:
         indices = view_windows(len(clip), 4, view.sampling_rate, 2, view.sampling).flatten().clip(1, len(clip) - 2)
         same, earlier, later = (clip.decode((indices + by).tolist()).permute(0, 2, 3, 1).int() for by in (0, -1, 1))

@@ -18,6 +18,7 @@ from vidclf.models.blocks import blocks
 
 NAMES = [spec.name for spec in available_models()]
 CLASSES = 3
+MOST_STEPS = 100
 ONE_OF_EACH_FAMILY = sorted({spec.family: spec.name for spec in available_models()}.values())
 #: Networks that leave one pixel of 32 get more: statistics over single pixels teach nothing.
 CROPS = {"s3d": 64, "cnn_lstm": 48, "cnn_gru": 48, "cnn_attention": 48, "frame_cnn": 48}
@@ -76,6 +77,26 @@ def test_three_steps_lower_the_evaluation_loss_on_their_batch(name: str) -> None
         assert all(parameter.grad is not None for parameter in model.parameters())
         optimizer.step()
     assert evaluation_loss(model, videos, labels) < before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_eight_clips_are_learnt_by_heart(name: str) -> None:
+    torch.manual_seed(2)
+    model, videos, labels = narrow(name), still_videos(name, 8), torch.arange(8) % CLASSES
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
+            layer.momentum = 1.0  # the last batch is all there is
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for _ in range(MOST_STEPS):
+        optimizer.zero_grad()
+        cross_entropy(model.train()(videos), labels).backward()
+        optimizer.step()
+        with torch.no_grad():
+            model(videos)  # the statistics of the new weights
+            if torch.equal(model.eval()(videos).argmax(dim=1), labels):
+                return
+    pytest.fail(f"after {MOST_STEPS} steps it still confuses some of its eight clips")
 
 
 @torch.no_grad()

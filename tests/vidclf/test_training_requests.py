@@ -46,7 +46,7 @@ def work_of(store: str, **settings: Any) -> TrainingWork:
         (dict(dataset="other"), "has no snapshot yet: run an ingest first"),
         (dict(snapshot="0123"), "has no snapshot '0123'"),
         (dict(model="frame_cn"), "model 'frame_cn' is unknown; there are: "),
-        (dict(data={"crop_size": 16}), "model 'frame_cnn' needs a crop_size of at least 32, got 16"),
+        (dict(model="s3d"), "model 's3d' needs a num_frames of at least"),
         (dict(num_worker=1), "setting 'num_worker' does not exist; there are: channels_last, checkpoint_steps"),
     ],
 )  # fmt: skip
@@ -96,6 +96,7 @@ def test_a_training_is_finished_once_its_model_is_there(store: str) -> None:
     with claimed(work):
         run_training(work)
     assert is_finished(work)
+    assert not list(Path(store).glob("training/*/states/*"))  # what was needed to go on
     attempt = work_of(store, fast_dev_run=True)
     with claimed(attempt):
         run_training(attempt)

@@ -26,6 +26,7 @@ class StoredFrames(Frozen):
     max_frames: int = 4096
     side_size: int | None = Field(None, ge=1, description="pixels of the shorter side, at most")
     size: tuple[int, int] | None = Field(None, description="or exactly (width, height)")
+    quality: int | None = Field(None, description="of JPEG, which leaves its marks; None: not known, or no JPEG")
 
 
 class View(Frozen):
@@ -71,12 +72,12 @@ def resolve_view(model: str, data: DataConfig, stored: StoredFrames) -> View:
     side_size = data.side_size or (own.side_size if data.crop_size is None else data.crop_size)
     if crop_size > side_size:
         raise ConfigError(f"setting 'data.crop_size' is {crop_size}: larger than data.side_size, which is {side_size}")
-    spec.check_input(num_frames, crop_size)
     if data.short_side_jitter is not None and data.short_side_jitter[0] < crop_size:
         raise ConfigError(
             f"setting 'data.short_side_jitter' begins at {data.short_side_jitter[0]}:"
             f" smaller than the crop, which is {crop_size}"
         )
+    spec.check_input(num_frames, crop_size)
     return View(
         num_frames=num_frames,
         sampling_rate=_rate(data, stored, num_frames, own.sampling_rate),

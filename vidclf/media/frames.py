@@ -116,6 +116,33 @@ def read_chosen_frames(
     return np.stack([found[index] for index in chosen])
 
 
+def frames_at(
+    path: Path, times: Sequence[Fraction], side_size: int | None, *, size: tuple[int, int] | None = None
+) -> Iterator[np.ndarray]:
+    """What a local video shows at ``times``, one picture after another: long videos are read once, and never held whole.
+
+    Args:
+        times: seconds from the first frame, ascending.
+        side_size, size: as for ``read_frames``.
+
+    Returns:
+        An iterator of uint8 (H, W, 3), RGB, one for each time.
+
+    Raises:
+        MediaError: the file cannot be decoded, or ends before the last of ``times``; from the iterator.
+    """
+    info, whole = survey(path, None, None, 0.0)
+    begin = info.start + whole.first
+    given = 0
+    for frame, aspect, wanted in _shown_at(path, [begin + time for time in times]):
+        picture = _picture(frame, aspect, side_size, size)
+        for _ in range(wanted):
+            yield picture
+        given += wanted
+    if given < len(times):
+        raise Unreadable(f"{path.name}: no frame could be decoded at {float(times[given]):.2f} s")
+
+
 def encode_jpeg(frame: np.ndarray, quality: int) -> bytes:
     """uint8 (H, W, 3) → JPEG."""
     buffer = io.BytesIO()

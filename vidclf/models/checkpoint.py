@@ -54,10 +54,13 @@ def exists(store: Store, path: str) -> bool:
 def read_card(uri: str | os.PathLike[str]) -> ModelCard:
     """The description alone, without loading torch.
 
+    Args:
+        uri: as for ``load``.
+
     Raises:
         ConfigError: there is no finished checkpoint, or it is of another schema version.
     """
-    store = Store(uri)
+    store = Store(located(uri))
     if not store.exists(CARD):
         raise ConfigError(f"{store.uri} is no finished checkpoint: it has no {CARD}")
     try:
@@ -70,11 +73,27 @@ def read_card(uri: str | os.PathLike[str]) -> ModelCard:
     return parse(ModelCard, content, f"{store.uri}/{CARD}")
 
 
+def located(model: str | os.PathLike[str]) -> str:
+    """Where the checkpoint of a model lies, however it is named: a folder's path or URI as it is, or, of
+    ``models:/NAME@ALIAS`` and ``models:/NAME/VERSION``, a local folder with what MLflow's registry has.
+
+    Raises:
+        ConfigError: the registry has no such model.
+        TrackingError: MLflow does not answer.
+    """
+    name = os.fspath(model)
+    if not name.startswith("models:/"):
+        return name
+    from vidclf.tracking.registry import local_checkpoint  # MLflow takes seconds
+
+    return str(local_checkpoint(name))
+
+
 def load(uri: str | os.PathLike[str]) -> tuple[nn.Module, ModelCard]:
     """The model, in eval mode on the CPU, and its card.
 
     Args:
-        uri: the checkpoint's folder; a path or any fsspec URI.
+        uri: the checkpoint's folder, a path or any fsspec URI; or ``models:/NAME@ALIAS`` of MLflow's registry.
 
     Raises:
         ConfigError: it is not there, not finished, of another version, or its tensors are not this model's.
@@ -83,6 +102,7 @@ def load(uri: str | os.PathLike[str]) -> tuple[nn.Module, ModelCard]:
     from safetensors import SafetensorError
     from safetensors.torch import load as deserialise
 
+    uri = located(uri)
     card = read_card(uri)
     view = card.view
     model = build(

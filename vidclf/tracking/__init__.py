@@ -25,6 +25,8 @@ from vidclf.tracking.training import TrainingRun
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from vidclf.models.checkpoint import ModelCard
+
 __all__ = [
     "TrackingError",
     "TrainingRun",
@@ -37,6 +39,7 @@ __all__ = [
     "log_model",
     "log_table",
     "log_text",
+    "open_checkpoint_run",
     "open_run",
 ]
 
@@ -79,6 +82,18 @@ def open_run(
     )
     mlflow_client.log_inputs(run_id, datasets=[DatasetInput(used, [InputTag("mlflow.data.context", "training")])])
     mlflow_client.log_dict(run_id, {"classes": snapshot.classes}, "classes.json")
+    return run_id
+
+
+def open_checkpoint_run(experiment: str, name: str, card: ModelCard) -> str:
+    """A run for a checkpoint that no tracked run made, so that its model can be logged; the run's id."""
+    mlflow_client = client()
+    tags = {WORK_TAG: name, "snapshot_id": card.snapshot_id, **code_tags()}
+    run_id = str(
+        mlflow_client.create_run(_experiment_id(mlflow_client, experiment), run_name=name, tags=tags).info.run_id
+    )
+    if card.results:
+        log_metrics(run_id, card.results)
     return run_id
 
 

@@ -21,7 +21,7 @@ class VideoLabels(PythonModel):
         """Label each video.
 
         Args:
-            model_input: paths of local videos.
+            model_input: paths or URIs of videos.
             params: unused.
         """
         predictions = self.classifier.predict(list(model_input), top_k=1)

@@ -51,6 +51,11 @@ class Keeper:
             store.write_bytes(f"{self.work.model_path}/best/{name}", store.read_bytes(f"{self._best_path}/{name}"))
         self._save(self.work.model_path, last if best is None else best, results)
 
+    def forget(self) -> None:
+        """Remove what was needed to go on, once the model is there."""
+        self.states.clear()
+        Store(self.work.store).delete_folder(self._best_path)
+
     @property
     def _best_path(self) -> str:
         return f"{self.work.training_path}/best"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vidclf.config import TrainConfig
 from vidclf.data.view import View
 from vidclf.evaluation.scoring import Progress, ignore_progress
-from vidclf.models import build
+from vidclf.models import build, checkpoint
 from vidclf.scratch import scratch_folder
 from vidclf.storage import Store
 from vidclf.training.feed import Loading
@@ -67,6 +67,10 @@ def run_training(
         ConfigError: the settings do not fit the data or the model.
         VidclfError: the loss is not a number any more, or too many clips cannot be read.
     """
+    if checkpoint.exists(
+        Store(work.store), work.model_path
+    ):  # this process takes the place of one that died at the end
+        return checkpoint.read_card(work.model_uri).results
     keeper = Keeper(work)
     train_data, val_data = open_training_data(work)
     state = keeper.states.latest()
@@ -165,6 +169,7 @@ def _finish(work: TrainingWork, keeper: Keeper, trained: Trained, rank: Rank) ->
     results |= _tested(work, trained, best if best is not None else trained.module)
     if rank.is_first:
         keeper.publish(trained.module, last, results, best)
+        keeper.forget()
     return results
 
 

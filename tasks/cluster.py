@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 import ray
@@ -31,6 +33,7 @@ FORWARDED = {
     "VIDCLF_WEIGHTS",
 }
 LONGEST_FOLDER = 40  # characters
+Value = TypeVar("Value")
 
 
 @contextlib.contextmanager
@@ -84,6 +87,21 @@ def forwarded(environment: Mapping[str, str]) -> dict[str, str]:
     return told
 
 
+class Lately(Generic[Value]):
+    """What the cluster said to a question a second ago at most: asking costs a millisecond."""
+
+    def __init__(self, ask: Callable[[], Value]):
+        self._ask = ask
+        self._known: tuple[float, Value] | None = None
+
+    def __call__(self) -> Value:
+        now = time.monotonic()
+        known = self._known
+        if known is None or now - known[0] > 1.0:
+            self._known = known = (now, self._ask())
+        return known[1]
+
+
 def num_cpus() -> int:
     """CPUs of the whole cluster."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -93,6 +111,11 @@ def smallest_node_cpus() -> int:
     """CPUs of the smallest living node that has any: what one worker can have anywhere."""
     cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     return min((number for number in cpus if number), default=1)
+
+
+def living_nodes() -> frozenset[str]:
+    """Ids of the nodes that live."""
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
 
 
 def num_gpus() -> int:

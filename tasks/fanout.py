@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import ray
 from ray import exceptions as ray_errors
 
-from tasks.cluster import num_cpus, smallest_node_cpus
+from tasks.cluster import Lately, living_nodes, num_cpus, smallest_node_cpus
 from tasks.starts import Clock, on_the_clock
 from vidclf.errors import CLIP_ERRORS, ClipError, Crashed, Postponed, Retry, StorageError, TimedOut, VidclfError
 from vidclf.processes import DeadlinePassed, deadline, die_with_parent, last_resort
@@ -78,7 +78,7 @@ class Slots:
 
     def take(self, wait: float) -> bool:
         with self._condition:
-            limit = self._limit or 2 * num_cpus()
+            limit = self._limit or 2 * _num_cpus()
             if not self._condition.wait_for(lambda: self._taken < limit, timeout=wait):
                 return False
             self._taken += 1
@@ -90,6 +90,8 @@ class Slots:
             self._condition.notify()
 
 
+_num_cpus = Lately(num_cpus)
+_living_nodes = Lately(living_nodes)
 slots = Slots()
 clock = Clock()
 stopping = threading.Event()  # set: every fan-out of the process cancels its work and raises Cancelled
@@ -310,15 +312,3 @@ def _guarded(
         if trouble := exhausted(error):
             raise trouble from error  # of this machine, not of the clip
         return None, Crashed.kind, f"{type(error).__name__}: {error}"[:500], time.perf_counter() - began
-
-
-_nodes_seen: tuple[float, frozenset[str]] = (0.0, frozenset())
-
-
-def _living_nodes() -> frozenset[str]:
-    """Ids of the nodes that live, as known a second ago at most."""
-    global _nodes_seen
-    now = time.monotonic()
-    if now - _nodes_seen[0] > 1.0:
-        _nodes_seen = (now, frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"]))
-    return _nodes_seen[1]

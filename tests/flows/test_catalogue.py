@@ -24,7 +24,7 @@ def test_every_deployments_parameters_are_a_valid_configuration() -> None:
         f"ingest/{name}" for name in ("demo", "kinetics-dancing", "kinetics-700", "ucf-sports", "hmdb51", "folder")
     }
     wanted |= {"train/demo", "compare/demo", "train/kinetics-dancing"}
-    wanted |= {"compare/kinetics-dancing", "compare/hmdb51", "evaluate/kinetics-i3d"}
+    wanted |= {"compare/kinetics-dancing", "compare/hmdb51", "evaluate/kinetics-i3d", "evaluate/demo"}
     assert wanted <= set(deployments)
     for name, (flow, parameters) in deployments.items():
         parse(CONFIGURATIONS[flow], parameters, name)

@@ -84,6 +84,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_actors_blocks_and_batches_change_no_label_and_no_score(home: Path) -> None:
     asked = [
         question(home, str(home / "store/models" / name), num_spatial_crops=3) for name in ("cnn_lstm", "frame_cnn")
@@ -141,6 +142,7 @@ def test_trained_and_given_models_are_laid_side_by_side(compared: dict[str, Any]
     assert "McNemar's mid-p" in said
 
 
+@pytest.mark.slow
 def test_a_published_model_is_judged_on_kinetics_without_training(tmp_path: Path) -> None:
     dataset(tmp_path, {"test": 4}, KINETICS, failed=1)
     torch.manual_seed(0)
@@ -191,6 +193,7 @@ def test_a_model_in_mlflow_is_asked_from_a_copy_in_the_store(tmp_path: Path) -> 
         checkpoint_uri(str(tmp_path / "nowhere"), store)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_the_model_is_said_and_costs_no_clip(tmp_path: Path) -> None:
     dataset(tmp_path, {"test": 2})
     asked = question(tmp_path, untrained(tmp_path))

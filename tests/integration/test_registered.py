@@ -15,7 +15,7 @@ from tests.integration.test_pipeline import ROOT, vidclf
 from tests.snapshotted import DATASET, snapshotted
 from tests.vidclf.conftest import CLASSES
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ALONE = """
 import json, sys

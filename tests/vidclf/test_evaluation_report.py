@@ -209,6 +209,7 @@ def test_a_browser_opens_it_without_a_complaint(pages: dict[str, str], name: str
     assert (ground < 60) if dark else (ground > 200)
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_browsers_complaint_would_be_heard(pages: dict[str, str], tmp_path: Path) -> None:
     spoilt = pages["gallery"].replace("</main>", "<img src='https://example.org/a.png'></main>")

@@ -65,6 +65,7 @@ def pixels(view: View, count: int = 5) -> Tensor:
     return torch.randint(0, 256, (count, 3, view.num_frames, view.crop_size, view.crop_size), dtype=torch.uint8)
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_an_onnx_file_needs_only_itself(tmp_path: Path) -> None:
     import onnx

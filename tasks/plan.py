@@ -9,14 +9,11 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.progress import board
 from tasks.run import IngestRun
-from vidclf.annotations import read_annotations
-from vidclf.creation import crowded, num_shards
 from vidclf.manifest import Standing, standing
-from vidclf.plan import make_plan
+from vidclf.planning import plan_of
 from vidclf.stages.download import STAGE as DOWNLOAD
 from vidclf.stages.frames import STAGE as FRAMES
 from vidclf.stages.transcode import STAGE as TRANSCODE
-from vidclf.takedown import removed_ids, removed_sources
 
 
 @task(name="plan", cache_policy=NO_CACHE)
@@ -27,12 +24,9 @@ def plan_clips(run: IngestRun) -> list[int]:
         The numbers of the shards in which there is something to do.
 
     Raises:
-        AnnotationError: see ``vidclf.annotations.read_annotations``.
+        AnnotationError, ConfigError: see ``vidclf.planning.plan_of``.
     """
-    annotations = read_annotations(run.config.annotations)
-    shards_in_all = num_shards(run.store, run.config.execution.num_shards, annotations.in_all, create=True)
-    notices = (*annotations.notices, *crowded(shards_in_all, len(annotations.rows)))
-    run.plan = make_plan(annotations.rows, shards_in_all, notices, removed_ids(run.store), removed_sources(run.store))
+    run.plan = plan_of(run.config, run.store, create=True)
     log = get_run_logger()
     for notice in run.plan.notices:
         log.warning("%s", notice)
@@ -41,7 +35,7 @@ def plan_clips(run: IngestRun) -> list[int]:
     _show(now, shards)
     log.info(
         "run %s: %d annotations, %d classes, %d clips, work in %d of %d shards",
-        run.run_id, len(run.plan.rows), len(run.plan.labels), len(run.plan.clips), len(shards), shards_in_all,
+        run.run_id, len(run.plan.rows), len(run.plan.labels), len(run.plan.clips), len(shards), run.plan.num_shards,
     )  # fmt: skip
     return shards
 

@@ -36,7 +36,7 @@ def write_manifest(run: IngestRun) -> Snapshot:
     """
     clips, classes = _manifest(run)
     run.lease.check()
-    snapshot = write_snapshot(run.store, clips, classes, run.made_by)
+    snapshot = write_snapshot(run.store, clips, classes, run.recipes.made_by(run.config))
     run.store.write_json(f"runs/{run.run_id}/summary.json", {"snapshot_id": snapshot.snapshot_id, **snapshot.stats})
     return snapshot
 

@@ -40,12 +40,6 @@ class IngestRun:
         budget = config.execution.disk_budget_gb
         self.budget = Budget(budget * 1e9 if budget is not None else None)
 
-    @property
-    def made_by(self) -> dict[str, object]:
-        """The settings of the stages, for those who read the snapshot."""
-        settings = self.config.model_dump(mode="json", include={"clips", "frames", "augment"})
-        return {**settings, "recipes": self.recipes.identity}
-
     @cached_property
     def sources(self) -> frozenset[str]:
         """Paths of the videos that lay in the store when this was first asked; a shard's go with that shard only."""

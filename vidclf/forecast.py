@@ -8,18 +8,15 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidclf.annotations import read_annotations
 from vidclf.config import IngestConfig
-from vidclf.creation import crowded, num_shards
 from vidclf.home import default_store
 from vidclf.ledger import scan
 from vidclf.manifest import Standing, standing
-from vidclf.plan import make_plan
+from vidclf.planning import plan_of
 from vidclf.recipes import Recipes
 from vidclf.snapshot import dataset_store
 from vidclf.stages import download, frames, transcode
 from vidclf.storage import Store
-from vidclf.takedown import removed_ids, removed_sources
 
 #: Rough figures for a dataset that has no ledger yet, per second of video: bytes of a 256-pixel clip at crf 20 and of its
 #: section in 480 lines; CPU seconds to cut and encode it, and to store 32 frames of ten seconds.
@@ -49,11 +46,8 @@ def forecast(config: IngestConfig) -> Forecast:
     Raises:
         AnnotationError, ConfigError, StorageError: as the ingest would.
     """
-    annotations = read_annotations(config.annotations)
     store = dataset_store(config.store or default_store(), config.dataset)
-    shards = num_shards(store, config.execution.num_shards, annotations.in_all, create=False)
-    notices = (*annotations.notices, *crowded(shards, len(annotations.rows)))
-    plan = make_plan(annotations.rows, shards, notices, removed_ids(store), removed_sources(store))
+    plan = plan_of(config, store, create=False)
     now = standing(store, plan, Recipes.of(config), config.execution.retry)
     settled, used = now.settled, plan.rows["used"].combine_chunks()
     todo = pc.and_(used, pc.invert(settled))

@@ -8,22 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from vidclf.annotations import read_annotations
 from vidclf.clips import Clip
 from vidclf.config import IngestConfig
-from vidclf.creation import num_shards, open_dataset
+from vidclf.creation import open_dataset
 from vidclf.errors import ClipError
 from vidclf.lease import hold
 from vidclf.ledger import Entry, LedgerWriter, compact, read_shard
 from vidclf.manifest import manifest, standing
-from vidclf.plan import make_plan
+from vidclf.planning import plan_of
 from vidclf.politeness import Gate
 from vidclf.recipes import Recipes
 from vidclf.snapshot import Snapshot, point_latest_at, register_classes, write_snapshot
 from vidclf.sources import Wanted
 from vidclf.stages import StageJob, download, frames, transcode
 from vidclf.storage import Store
-from vidclf.takedown import removed_ids
 
 Told = Callable[[str], None]
 Job = TypeVar("Job", bound=StageJob)
@@ -34,7 +32,7 @@ def ingest_here(config: IngestConfig, run_id: str, told: Told) -> Snapshot:
     """Do what is open of ``config``'s clips and publish a snapshot; what is settled is left alone.
 
     Args:
-        config: without variants; its ``execution`` is not used.
+        config: without variants; of its ``execution`` only what shapes the result is used, and no retries.
         run_id: under which it is done.
         told: gets a sentence now and then.
 
@@ -45,20 +43,15 @@ def ingest_here(config: IngestConfig, run_id: str, told: Told) -> Snapshot:
     store = open_dataset(config)
     with hold(store, run_id) as lease:
         recipes = Recipes.of(config)
-        annotations = read_annotations(config.annotations)
-        shards = num_shards(store, None, len(annotations.rows), create=True)
-        plan = make_plan(annotations.rows, shards, annotations.notices, removed_ids(store))
+        plan = plan_of(config, store, create=True)
         for notice in plan.notices:
             told(notice)
         for shard in standing(store, plan, recipes).open_shards():
             _Shard(store, config, recipes, run_id, shard, plan.shard(shard), told).work()
             lease.check()
         classes = register_classes(store, plan.labels)
-        made_by = {
-            **config.model_dump(mode="json", include={"clips", "frames", "augment"}),
-            "recipes": recipes.identity,
-        }
-        snapshot = write_snapshot(store, manifest(standing(store, plan, recipes), classes, {}), classes, made_by)
+        clips = manifest(standing(store, plan, recipes), classes, {})
+        snapshot = write_snapshot(store, clips, classes, recipes.made_by(config))
         lease.check()
         point_latest_at(store, snapshot, run_id)
     return snapshot

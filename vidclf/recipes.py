@@ -25,6 +25,11 @@ class Recipes:
         variants = augment.recipe_of(of_frames, config.augment) if config.augment else None
         return cls(download.recipe_of(config.sources), clips, of_frames, variants)
 
+    def made_by(self, config: IngestConfig) -> dict[str, object]:
+        """The settings of the stages and their recipes, for those who read a snapshot of ``config``."""
+        settings = config.model_dump(mode="json", include={"clips", "frames", "augment"})
+        return {**settings, "recipes": self.identity}
+
     @property
     def identity(self) -> dict[str, str]:
         """What made the data, by stage: part of a snapshot's identity. Where a video came from is not."""

@@ -121,8 +121,7 @@ class Ingest:
         shares = self._shares(now)
         variants = scan(self.store, augment.STAGE, self.recipes.augment)
         classes = register_classes(self.store, now.plan.labels)
-        settings = self.config.model_dump(mode="json", include={"clips", "frames", "augment"})
-        made_by = {**settings, "recipes": self.recipes.identity}
+        made_by = self.recipes.made_by(self.config)
         snapshot = write_snapshot(self.store, manifest(now, classes, shares, variants), classes, made_by)
         point_latest_at(self.store, snapshot, self.run_id)
         return snapshot

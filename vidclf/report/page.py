@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
 from vidclf.report import words
 from vidclf.report.accounts import STAGES, Accounts, read_accounts
 from vidclf.report.draw import charts
 from vidclf.report.gather import UNLABELLED, choose_clips, gather, remedies
 from vidclf.report.media import Gallery, collect
+from vidclf.report.pages import environment, render
 from vidclf.snapshot import Snapshot
 from vidclf.storage import Store
 from vidclf.takedown import removed_ids
 
 LONGEST_REMARK = 500  # characters about what was left out
-LONGEST_SENTENCE = 4000  # characters; one of the page's own, or a notice
 
 
 def write_report(
@@ -65,35 +64,17 @@ def write_report(
 
 
 def _render(known: dict[str, Any], gallery: Gallery) -> bytes:
-    pieces: Iterable[str] = _environment().get_template("report.html").generate(**known, gallery=gallery)
-    return b"".join(piece.encode() for piece in pieces)
+    return render(_environment(), "report.html", {**known, "gallery": gallery})
 
 
 @functools.cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("vidclf.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_finalized,
-    )
-    environment.filters |= {
-        "number": lambda number: f"{number:,}",
+    filters: dict[str, Callable[..., str]] = {
         "percent": words.percent,
         "playing_time": words.playing_time,
         "short": words.showable,
-        "size": words.size,
     }
-    return environment
-
-
-def _finalized(value: Any) -> Any:
-    """Every text that the template shows passes here, before it is escaped."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return words.showable(value, LONGEST_SENTENCE)
-    return value
+    return environment(["vidclf.report"], filters)
 
 
 def _settings(made_by: dict[str, Any]) -> list[tuple[str, str, list[tuple[str, str]]]]:

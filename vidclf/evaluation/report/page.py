@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
 from vidclf.config import ReportingConfig
 from vidclf.evaluation.comparison import Comparison, p_value, short
@@ -18,9 +17,9 @@ from vidclf.evaluation.verdict import Verdict
 from vidclf.report import words
 from vidclf.report.gather import ClassClips
 from vidclf.report.media import collect
+from vidclf.report.pages import environment, render
 from vidclf.storage import Store
 
-LONGEST_SENTENCE = 4000  # characters
 MOST_CONFUSIONS = 20
 
 
@@ -111,34 +110,15 @@ def _add_media(store: Store, verdict: Verdict, shown: Sequence[Shown], room: int
 
 
 def _render(template: str, known: dict[str, Any]) -> bytes:
-    pieces: Iterable[str] = _environment().get_template(template).generate(**known)
-    return b"".join(piece.encode() for piece in pieces)
+    return render(_environment(), template, known)
 
 
 @functools.cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("vidclf.evaluation.report"), PackageLoader("vidclf.report")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_finalized,
-    )
-    filters: dict[str, Callable[..., str]] = {
-        "number": lambda number: f"{number:,}",
+    filters = {
         "p_value": p_value,
         "share": lambda share: f"{100 * share:.1f}",
         "interval": short,
         "shown": words.showable,
-        "size": words.size,
     }
-    environment.filters |= filters
-    return environment
-
-
-def _finalized(value: Any) -> Any:
-    """Every text that the template shows passes here, before it is escaped."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return words.showable(value, LONGEST_SENTENCE)
-    return value
+    return environment(["vidclf.evaluation.report", "vidclf.report"], filters)

@@ -11,6 +11,9 @@ from vidclf.errors import VidclfError
 from vidclf.home import home, tracking_uri
 
 
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+
+
 class TrackingError(VidclfError):
     """MLflow cannot be reached, or refused."""
 
@@ -27,7 +30,10 @@ def client() -> mlflow.MlflowClient:
     uri = tracking_uri()
     if uri.startswith("sqlite"):
         home().mkdir(parents=True, exist_ok=True)
+    named = os.environ.get(TRACKING_URI)
     mlflow.set_tracking_uri(uri)
+    if named is None:  # MLflow puts it there, and it would outlive the home that it was derived from
+        os.environ.pop(TRACKING_URI, None)
     try:
         return mlflow.MlflowClient(uri)
     except MlflowException as error:

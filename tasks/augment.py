@@ -9,10 +9,11 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.progress import board
 from tasks.run import IngestRun
-from tasks.settle import in_parts, settle
+from tasks.settle import settle
 from vidclf.clips import shard_of
 from vidclf.ledger import Entry, read_shard, scan
 from vidclf.manifest import standing, variants_wanted, varied
+from vidclf.stages import in_parts
 from vidclf.stages.augment import STAGE, Job, Share, do, share_out
 from vidclf.stages.frames import STAGE as FRAMES
 

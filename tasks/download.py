@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.progress import board
 from tasks.run import IngestRun
 from tasks.settle import open_items, settle
-from vidclf.clips import Clip
 from vidclf.ledger import Entry, read_shard
-from vidclf.sources import Wanted
-from vidclf.stages.download import STAGE, Job, do, in_units
+from vidclf.stages.download import STAGE, do, jobs_of
 from vidclf.stages.transcode import STAGE as TRANSCODE
 
 
@@ -26,28 +22,11 @@ def download_videos(run: IngestRun, shard: int) -> None:
     board.advance(STAGE, len(clips) - len(needed))
     fetched = read_shard(run.store, STAGE, shard, None)
     there = {clip_id: entry for clip_id in needed if (entry := fetched.get(clip_id)) and not _is_reopened(run, entry)}
-    sources = run.config.sources
-
-    def jobs() -> Iterator[Job]:
-        wanted = [_wanted(clips[clip_id]) for clip_id in open_items(run, there, needed, STAGE)]
-        for unit in in_units(wanted, sources):
-            yield Job(
-                store=run.store,
-                keys=tuple(clip.clip_id for clip in unit),
-                recipe=run.recipes.download,
-                wanted=unit,
-                sources=sources,
-                gate=run.gate,
-                unread=run.unread.get(unit[0].split),
-            )
-
+    wanted = (clips[clip_id] for clip_id in open_items(run, there, needed, STAGE))
+    jobs = jobs_of(wanted, run.store, run.config.sources, run.gate, run.unread)
     purse = run.budget.open(shard, there.values())
     timeout = run.config.execution.download_timeout
-    settle(run, STAGE, shard, do, jobs(), timeout, held=purse.is_empty, on_entries=purse.pay)
-
-
-def _wanted(clip: Clip) -> Wanted:
-    return Wanted(clip.source_id, clip.clip_id, clip.time_start, clip.time_end, clip.label, clip.split)
+    settle(run, STAGE, shard, do, jobs, timeout, held=purse.is_empty, on_entries=purse.pay)
 
 
 def _is_reopened(run: IngestRun, entry: Entry) -> bool:

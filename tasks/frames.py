@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.progress import board
 from tasks.run import IngestRun
-from tasks.settle import in_parts, open_items, settle
+from tasks.settle import open_items, settle
 from vidclf.ledger import read_shard
-from vidclf.stages.frames import STAGE, Job, do
+from vidclf.stages.frames import STAGE, do, jobs_of
 from vidclf.stages.transcode import STAGE as TRANSCODE
 
 
@@ -25,15 +23,6 @@ def store_frames(run: IngestRun, shard: int) -> None:
     stored = read_shard(run.store, STAGE, shard, run.recipes.frames)
     execution = run.config.execution
 
-    def jobs() -> Iterator[Job]:
-        for ids in in_parts(open_items(run, stored, paths, STAGE), execution.part_size):
-            yield Job(
-                store=run.store,
-                keys=ids,
-                recipe=run.recipes.frames,
-                shard=shard,
-                paths=tuple(paths[clip_id] for clip_id in ids),
-                frames=run.config.frames,
-            )
-
-    settle(run, STAGE, shard, do, jobs(), execution.part_timeout)
+    todo = {clip_id: paths[clip_id] for clip_id in open_items(run, stored, paths, STAGE)}
+    jobs = jobs_of(todo, run.store, run.recipes.frames, shard, run.config.frames, execution.part_size)
+    settle(run, STAGE, shard, do, jobs, execution.part_timeout)

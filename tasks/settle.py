@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TypeVar
 
 from prefect import get_run_logger
@@ -19,7 +18,6 @@ from vidclf.ledger import Entry, LedgerWriter, compact
 from vidclf.stages import StageJob
 
 Job = TypeVar("Job", bound=StageJob)
-Item = TypeVar("Item")
 
 
 def settle(
@@ -112,12 +110,7 @@ class _Waiting:
 
 def _entries(settled: Settled[Job, list[Entry]], stage: str) -> list[Entry]:
     job, error = settled.job, settled.error
-    if error is None:
-        entries = settled.value or []
-    else:
-        entries = [
-            Entry(key, stage, job.recipe, "failed", error.kind, str(error), source=job.source) for key in job.keys
-        ]
+    entries = settled.value or [] if error is None else job.failed(stage, error)
     each = round(settled.seconds / max(1, len(entries)), 4)
     return [replace(entry, attempts=settled.attempts, seconds=each) for entry in entries]
 
@@ -131,10 +124,3 @@ def open_items(run: IngestRun, entries: dict[str, Entry], keys: Iterable[str], s
             board.advance(stage, failed=not entry.ok)
         else:
             yield key
-
-
-def in_parts(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
-    """``items`` in tuples of ``size``, the last one shorter."""
-    iterator = iter(items)
-    while part := tuple(islice(iterator, size)):
-        yield part

@@ -19,13 +19,11 @@ from vidclf.planning import plan_of
 from vidclf.politeness import Gate
 from vidclf.recipes import Recipes
 from vidclf.snapshot import Snapshot, point_latest_at, register_classes, write_snapshot
-from vidclf.sources import Wanted
 from vidclf.stages import StageJob, download, frames, transcode
 from vidclf.storage import Store
 
 Told = Callable[[str], None]
 Job = TypeVar("Job", bound=StageJob)
-PART_SIZE = 32  # clips per file of frames
 
 
 def ingest_here(config: IngestConfig, run_id: str, told: Told) -> Snapshot:
@@ -82,57 +80,31 @@ class _Shard:
     def _downloads(self) -> Iterable[download.Job]:
         made, there = self._ledger(transcode.STAGE, self._recipes.clips), self._ledger(download.STAGE, None)
         wanted = [
-            Wanted(clip.source_id, clip_id, clip.time_start, clip.time_end, clip.label, clip.split)
+            clip
             for clip_id, clip in self._clips.items()
             if not _is_settled(made.get(clip_id)) and not self._is_there(there.get(clip_id))
         ]
-        for unit in download.in_units(wanted, self._config.sources):
-            yield download.Job(
-                store=self._store,
-                keys=tuple(one.clip_id for one in unit),
-                recipe=self._recipes.download,
-                wanted=unit,
-                sources=self._config.sources,
-                gate=Gate(),
-            )
+        return download.jobs_of(wanted, self._store, self._config.sources, Gate())
 
     def _cuts(self) -> Iterable[transcode.Job]:
-        sources = self._ledger(download.STAGE, None)
+        fetched = self._ledger(download.STAGE, None)
         made = self._ledger(transcode.STAGE, self._recipes.clips)
-        for clip_id, clip in self._clips.items():
-            source = sources.get(clip_id)
-            if _is_settled(made.get(clip_id)) or source is None or not source.ok or source.path is None:
-                continue
-            yield transcode.Job(
-                store=self._store,
-                keys=(clip_id,),
-                recipe=self._recipes.clips,
-                source_path=source.path,
-                begins_at=source.begins_at or 0.0,
-                time_start=clip.time_start,
-                time_end=clip.time_end,
-                profile=self._config.clips,
-                timeout=self._config.execution.transcode_timeout,
-            )
+        todo = [clip for clip_id, clip in self._clips.items() if not _is_settled(made.get(clip_id))]
+        profile, timeout = self._config.clips, self._config.execution.transcode_timeout
+        return transcode.jobs_of(todo, fetched, self._store, self._recipes.clips, profile, timeout)
 
     def _parts(self) -> Iterable[frames.Job]:
         made = self._ledger(transcode.STAGE, self._recipes.clips)
         stored = self._ledger(frames.STAGE, self._recipes.frames)
-        todo = [
-            (clip_id, entry.path)
+        todo = {
+            clip_id: entry.path
             for clip_id in sorted(self._clips)
             if (entry := made.get(clip_id)) and entry.ok and entry.path and not _is_settled(stored.get(clip_id))
-        ]
-        for begin in range(0, len(todo), PART_SIZE):
-            keys, paths = zip(*todo[begin : begin + PART_SIZE], strict=True)
-            yield frames.Job(
-                store=self._store,
-                keys=keys,
-                recipe=self._recipes.frames,
-                shard=self._number,
-                paths=paths,
-                frames=self._config.frames,
-            )
+        }
+        config = self._config
+        return frames.jobs_of(
+            todo, self._store, self._recipes.frames, self._number, config.frames, config.execution.part_size
+        )
 
     def _do(self, stage: str, do: Callable[[Job], list[Entry]], jobs: Iterable[Job]) -> None:
         todo = list(jobs)
@@ -166,7 +138,7 @@ def _settled(stage: str, do: Callable[[Any], list[Entry]], job: StageJob) -> lis
     try:
         return do(job)
     except ClipError as error:
-        return [Entry(key, stage, job.recipe, "failed", error.kind, str(error), source=job.source) for key in job.keys]
+        return job.failed(stage, error)
 
 
 def _is_settled(entry: Entry | None) -> bool:

@@ -25,7 +25,6 @@ from vidclf.plan import Plan, make_plan
 from vidclf.politeness import Gate
 from vidclf.recipes import Recipes
 from vidclf.snapshot import Snapshot, point_latest_at, register_classes, write_snapshot
-from vidclf.sources import Wanted
 from vidclf.stages import StageJob, augment, download, frames, transcode
 from vidclf.storage import Store
 from vidclf.takedown import removed_ids, removed_sources
@@ -51,6 +50,7 @@ SETTINGS: dict[str, Any] = {
     "frames": {"num_frames": 4, "side_size": 32},
     "augment": {"target_per_class": 3, "max_variants": 2},
 }
+OTHER = {**SETTINGS, "clips": {"short_side": 32, "preset": "ultrafast"}}  # another recipe of everything
 
 
 def draw_videos(folder: Path) -> None:
@@ -138,51 +138,28 @@ class Ingest:
                 return True
             return fetched.path is not None and not self.store.is_file(fetched.path)
 
-        wanted = [
-            Wanted(clip.source_id, clip_id, clip.time_start, clip.time_end, clip.label, clip.split)
-            for clip_id, clip in clips.items()
-            if is_open(clip_id)
-        ]
-        sources = self.config.sources
-        jobs = [
-            download.Job(
-                store=self.store, keys=tuple(one.clip_id for one in unit), recipe=self.recipes.download,
-                wanted=unit, sources=sources, gate=Gate(),
-            )
-            for unit in download.in_units(wanted, sources)
-        ]  # fmt: skip
+        wanted = [clip for clip_id, clip in clips.items() if is_open(clip_id)]
+        jobs = list(download.jobs_of(wanted, self.store, self.config.sources, Gate()))
         self._do(download.STAGE, shard, download.do, jobs)
 
     def _transcode(self, shard: int, clips: dict[str, Clip]) -> None:
         sources = read_shard(self.store, download.STAGE, shard, None)
         made = read_shard(self.store, transcode.STAGE, shard, self.recipes.clips)
-        jobs = [
-            transcode.Job(
-                store=self.store, keys=(clip_id,), recipe=self.recipes.clips, source_path=source.path,
-                begins_at=source.begins_at or 0.0, time_start=clip.time_start, time_end=clip.time_end,
-                profile=self.config.clips, timeout=60,
-            )
-            for clip_id, clip in clips.items()
-            if not ((entry := made.get(clip_id)) and entry.settled)
-            and (source := sources.get(clip_id)) and source.ok and source.path
-        ]  # fmt: skip
+        todo = [clip for clip_id, clip in clips.items() if not ((entry := made.get(clip_id)) and entry.settled)]
+        jobs = list(transcode.jobs_of(todo, sources, self.store, self.recipes.clips, self.config.clips, timeout=60))
         self._do(transcode.STAGE, shard, transcode.do, jobs)
 
     def _frames(self, shard: int, clips: dict[str, Clip]) -> None:
         made = read_shard(self.store, transcode.STAGE, shard, self.recipes.clips)
         stored = read_shard(self.store, frames.STAGE, shard, self.recipes.frames)
-        todo = [
-            (clip_id, entry.path)
+        todo = {
+            clip_id: entry.path
             for clip_id in sorted(clips)
             if (entry := made.get(clip_id)) and entry.ok and entry.path
             and not ((there := stored.get(clip_id)) and there.settled)
-        ]  # fmt: skip
-        if todo:
-            ids, paths = zip(*todo, strict=True)
-            job = frames.Job(
-                store=self.store, keys=ids, recipe=self.recipes.frames, shard=shard, paths=paths, frames=self.config.frames
-            )  # fmt: skip
-            self._do(frames.STAGE, shard, frames.do, [job])
+        }  # fmt: skip
+        jobs = frames.jobs_of(todo, self.store, self.recipes.frames, shard, self.config.frames, part_size=32)
+        self._do(frames.STAGE, shard, frames.do, list(jobs))
 
     def _augment(self, plan: Plan) -> None:
         if self.config.augment is None or self.recipes.augment is None:
@@ -217,7 +194,7 @@ class Ingest:
                 try:
                     entries = do(job)
                 except ClipError as error:
-                    entries = [Entry(key, stage, job.recipe, "failed", error.kind, str(error)) for key in job.keys]
+                    entries = job.failed(stage, error)
                 for entry in entries:
                     ledger.append(replace(entry, attempts=1))
         if jobs:

@@ -17,7 +17,7 @@ from tests.vidclf.ingested import (
     BROKEN,
     GONE,
     OK,
-    SETTINGS,
+    OTHER,
     A,
     B,
     Ingest,
@@ -35,8 +35,6 @@ from vidclf.maintenance.verify import verify
 from vidclf.snapshot import latest_id, point_latest_at, read_snapshot, write_snapshot
 from vidclf.stages import archive
 from vidclf.storage import Store
-
-OTHER = {**SETTINGS, "clips": {"short_side": 32, "preset": "ultrafast"}}
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.vidclf.ingested import (
     BROKEN,
     GONE,
     OK,
-    SETTINGS,
+    OTHER,
     A,
     B,
     C,
@@ -37,8 +37,6 @@ from vidclf.maintenance.verify import verify
 from vidclf.snapshot import latest_id, read_snapshot
 from vidclf.storage import Store
 from vidclf.takedown import removed_ids, removed_sources
-
-OTHER = {**SETTINGS, "clips": {"short_side": 32, "preset": "ultrafast"}}
 
 
 def showing(store: Store, *clip_ids: str) -> set[str]:

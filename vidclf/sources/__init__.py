@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vidclf.clips import Clip
 from vidclf.errors import ConfigError
 
 SOURCES: dict[str, type[Source]] = {}
@@ -31,6 +32,11 @@ class Wanted:
     time_end: float | None = None
     label: str | None = None
     split: str = "train"
+
+    @classmethod
+    def of(cls, clip: Clip) -> Wanted:
+        """What a clip needs of its video."""
+        return cls(clip.source_id, clip.clip_id, clip.time_start, clip.time_end, clip.label, clip.split)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,17 @@ got through a part of its clips may return their entries alone; what is left of 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
-from vidclf.errors import ClipError, Postponed
+from vidclf.errors import ClipError, Postponed, VidclfError
 from vidclf.ledger import Entry
 from vidclf.processes import DeadlinePassed
 from vidclf.storage import Store
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,19 @@ class StageJob:
     def rest(self, done: Collection[str]) -> Sequence[StageJob]:
         """The work of the clips that are not ``done``, clip by clip; none for a stage that always does all or nothing."""
         return ()
+
+    def failed(self, stage: str, error: VidclfError) -> list[Entry]:
+        """The account of every clip, where the error is that of them all."""
+        return [
+            Entry(key, stage, self.recipe, "failed", error.kind, str(error), source=self.source) for key in self.keys
+        ]
+
+
+def in_parts(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
+    """``items`` in tuples of ``size``, the last one shorter."""
+    iterator = iter(items)
+    while part := tuple(islice(iterator, size)):
+        yield part
 
 
 def as_far_as_it_goes(entries: Iterable[Entry]) -> list[Entry]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
-from vidclf.clips import safe_name
+from vidclf.clips import Clip, safe_name
 from vidclf.config import fingerprint
 from vidclf.errors import Blocked, Postponed, SourceError, Unreachable
 from vidclf.ledger import Entry
@@ -15,6 +16,7 @@ from vidclf.scratch import exhausted, scratch_folder
 from vidclf.sources import Fetched, Source, Wanted
 from vidclf.sources.archives import ArchiveSource
 from vidclf.stages import StageJob, as_far_as_it_goes
+from vidclf.storage import Store
 
 STAGE = "download"
 
@@ -48,6 +50,32 @@ def in_units(wanted: Iterable[Wanted], sources: Sequence[Source]) -> Iterator[tu
     for clip in wanted:
         units.setdefault(tuple(source.unit(clip) for source in sources), []).append(clip)
     return map(tuple, units.values())
+
+
+def jobs_of(
+    clips: Iterable[Clip],
+    store: Store,
+    sources: tuple[Source, ...],
+    gate: Gatekeeper,
+    unread: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Job]:
+    """One job per unit of the clips.
+
+    Args:
+        store: of the dataset.
+        unread: split → why not all archives of it could be read.
+    """
+    recipe = recipe_of(sources)
+    for unit in in_units(map(Wanted.of, clips), sources):
+        yield Job(
+            store=store,
+            keys=tuple(wanted.clip_id for wanted in unit),
+            recipe=recipe,
+            wanted=unit,
+            sources=sources,
+            gate=gate,
+            unread=unread.get(unit[0].split),
+        )
 
 
 def staged_path(clip_id: str) -> str:

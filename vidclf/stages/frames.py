@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from vidclf.errors import ClipError
 from vidclf.ledger import Entry
 from vidclf.media.frames import encode_jpeg, read_frames
 from vidclf.scratch import scratch_folder
-from vidclf.stages import StageJob
+from vidclf.stages import StageJob, in_parts
 from vidclf.storage import Store
 
 STAGE = "frames"
@@ -39,6 +39,21 @@ class Job(StageJob):
         if len(self.keys) == 1:
             return []
         return [replace(self, keys=(key,), paths=(path,)) for key, path in zip(self.keys, self.paths, strict=True)]
+
+
+def jobs_of(
+    paths: Mapping[str, str], store: Store, recipe: str, shard: int, frames: FramesConfig, part_size: int
+) -> Iterator[Job]:
+    """One job per part.
+
+    Args:
+        paths: clip_id → path of the clip, relative to the dataset.
+        store: of the dataset.
+        part_size: clips per part.
+    """
+    for ids in in_parts(paths, part_size):
+        clip_paths = tuple(paths[clip_id] for clip_id in ids)
+        yield Job(store=store, keys=ids, recipe=recipe, shard=shard, paths=clip_paths, frames=frames)
 
 
 def part_id(shard: int, clip_ids: Iterable[str]) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
+from vidclf.clips import Clip
 from vidclf.config import ClipProfile
 from vidclf.ledger import Entry
 from vidclf.media.cut import cut
 from vidclf.scratch import scratch_folder
 from vidclf.stages import StageJob
+from vidclf.storage import Store
 
 STAGE = "transcode"
 
@@ -24,6 +27,33 @@ class Job(StageJob):
     time_end: float | None
     profile: ClipProfile
     timeout: float  # seconds
+
+
+def jobs_of(
+    clips: Iterable[Clip], fetched: Mapping[str, Entry], store: Store, recipe: str, profile: ClipProfile, timeout: float
+) -> Iterator[Job]:
+    """One job per clip whose video is there; the others have their account from the download.
+
+    Args:
+        fetched: clip_id → its download.
+        store: of the dataset.
+        timeout: seconds per clip.
+    """
+    for clip in clips:
+        source = fetched.get(clip.clip_id)
+        if source is None or not source.ok or source.path is None:
+            continue
+        yield Job(
+            store=store,
+            keys=(clip.clip_id,),
+            recipe=recipe,
+            source_path=source.path,
+            begins_at=source.begins_at or 0.0,
+            time_start=clip.time_start,
+            time_end=clip.time_end,
+            profile=profile,
+            timeout=timeout,
+        )
 
 
 def do(job: Job) -> list[Entry]:

@@ -29,7 +29,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test-fast: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n auto -m "not integration and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not integration and not slow"
 
 # Whole runs have the machine to themselves; the others share it.
 test: test-fast

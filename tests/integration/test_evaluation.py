@@ -136,6 +136,7 @@ def compared(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return {"home": home, "stdout": done.stdout}
 
 
+@pytest.mark.slow
 def test_trained_and_given_models_are_laid_side_by_side(compared: dict[str, Any]) -> None:
     said = " ".join(compared["stdout"].split())
     assert "split test: 12 videos, 2 more are missing; 2 × 3 = 6 views each" in said

@@ -115,6 +115,7 @@ def prefect_logs(home: Path) -> list[str]:
         return [message for (message,) in database.execute("select message from log")]
 
 
+@pytest.mark.slow
 def test_no_host_sees_more_than_the_allowed_rate(
     server: MisbehavingServer, video: bytes, own_home: Path, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from vidclf.snapshot import dataset_store
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.slow
 def test_ucf_sports_is_merged_checked_and_filled_up(own_home: Path, tmp_path: Path, make_video: VideoMaker) -> None:
     folders = {
         "Diving-Side": 10, "Golf-Swing-Back": 3, "Golf-Swing-Front": 3, "Golf-Swing-Side": 4, "Kicking-Front": 5,

@@ -32,6 +32,7 @@ def annotations(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_bucket_holds_the_same_snapshot_as_a_folder_and_models_train_from_it(
     bucket: str, annotations: str, own_home: Path
 ) -> None:

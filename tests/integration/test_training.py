@@ -115,6 +115,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # MLflow, in this process, has some of its own
 def test_a_training_whose_worker_dies_in_mid_epoch_ends_with_the_weights_of_one_left_alone(
     home: Path, undisturbed: dict[str, torch.Tensor]

@@ -91,6 +91,7 @@ def test_wrong_requests_are_said_before_anything_is_asked(made: Path, tmp_path: 
         predict.predict_dataset(dataset, model, None, "latest", output, 1, 1, "cuda:3")
 
 
+@pytest.mark.slow
 def test_the_command_reaches_ray_through_its_entry_point_and_without_prefect(made: Path, tmp_path: Path) -> None:
     """In a process of its own: what it imports can be seen, and Ray ends with it."""
     code = """

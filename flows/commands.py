@@ -12,9 +12,9 @@ import click
 from rich.console import Console
 
 from flows.catalogue import Job, find_job
+from flows.preflight import check
 from flows.server import prefect_server
 from vidclf.config import EvaluateConfig, IngestConfig, TrainConfig
-from vidclf.creation import open_dataset
 from vidclf.errors import ConfigError, StorageError
 from vidclf.home import default_store, home
 from vidclf.snapshot import dataset_store, read_snapshot
@@ -48,8 +48,7 @@ def run(
     if dry_run:
         _say_what_it_would_do(job, deployment)
         return
-    if isinstance(job.config, IngestConfig):
-        open_dataset(job.config)  # before servers are started, so that a wrong store is said at once
+    check(job.config)
     _report(job, *_run([job]))
 
 

@@ -24,7 +24,7 @@ from vidclf.config import AnnotationsConfig
 from vidclf.errors import AnnotationError, ConfigError
 from vidclf.storage import Store, absolute_uri
 
-__all__ = ["AnnotationList", "read_annotations"]
+__all__ = ["AnnotationList", "read_annotations", "require_list"]
 
 #: Options that only some layouts take, and their value where nothing was asked for.
 _LAYOUT_OPTIONS = {"split_number": 1}
@@ -48,11 +48,7 @@ def read_annotations(config: AnnotationsConfig) -> AnnotationList:
         AnnotationError: there is no such list, it is in no known layout, or nothing is left of it.
         ConfigError: the layout does not exist, or does not have the option.
     """
-    folder, _, name = absolute_uri(config.path).rstrip("/").rpartition("/")
-    store = Store(folder or "/")
-    if not store.exists(name):
-        raise AnnotationError(f"annotations {config.path}: there is no such file or folder")
-    layout = _layout(config, store, name)
+    layout, store, name = _found(config)
     rows = layout.read(store, name, **_options(layout, config))
     notices = notices_of(rows)
     for step in (merge_labels, draw_splits, select_labels, sample_clips):
@@ -61,6 +57,24 @@ def read_annotations(config: AnnotationsConfig) -> AnnotationList:
     in_all = len(rows)
     rows = rows.slice(0, config.limit).replace_schema_metadata(None).combine_chunks()
     return AnnotationList(rows, tuple(notices + notices_about(rows)), in_all)
+
+
+def require_list(config: AnnotationsConfig) -> None:
+    """Make sure that there is a list in a layout that is known; its rows are not read.
+
+    Raises:
+        AnnotationError, ConfigError: as ``read_annotations``.
+    """
+    _found(config)
+
+
+def _found(config: AnnotationsConfig) -> tuple[ModuleType, Store, str]:
+    """The list's layout, and where it is: store and name."""
+    folder, _, name = absolute_uri(config.path).rstrip("/").rpartition("/")
+    store = Store(folder or "/")
+    if not store.exists(name):
+        raise AnnotationError(f"annotations {config.path}: there is no such file or folder")
+    return _layout(config, store, name), store, name
 
 
 def _layout(config: AnnotationsConfig, store: Store, name: str) -> ModuleType:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from deployments import profile, stack
+from deployments import profile, record, stack
 from deployments.errors import StackError
 from deployments.services import Ports
 from vidclf.home import home
@@ -20,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 def _port_option(name: str, default: int) -> Callable[[Command], Command]:
     return click.option(
-        f"--{name}-port",
+        f"--{name.replace('_', '-')}-port",
         type=click.IntRange(1, 65535),
         default=default,
         show_default=True,
@@ -33,14 +35,16 @@ def _port_option(name: str, default: int) -> Callable[[Command], Command]:
 @_port_option("prefect", Ports.prefect)
 @_port_option("mlflow", Ports.mlflow)
 @_port_option("ray", Ports.ray)
-def up(prefect_port: int, mlflow_port: int, ray_port: int) -> None:
+@_port_option("ray_metrics", Ports.ray_metrics)
+def up(prefect_port: int, mlflow_port: int, ray_port: int, ray_metrics_port: int) -> None:
     """Start Prefect, MLflow, Ray and a worker here, and deploy ./prefect.yaml."""
-    already = stack.read(home()).is_running()
+    already = stack.is_running(home(), record.read(home()))
     click.echo("already running; writing the deployments again" if already else "starting; about half a minute")
     try:
-        running = stack.up(home(), Ports(prefect_port, mlflow_port, ray_port), click.echo)
+        running = stack.up(home(), Ports(prefect_port, mlflow_port, ray_port, ray_metrics_port), click.echo)
     except StackError as error:
-        click.echo(error.log_end, err=True)  # the error itself is one line
+        if error.log_end:
+            click.echo(error.log_end, err=True)  # the error itself is one line
         raise
     environment = running.environment or {}
     click.echo(f"\nPrefect  {environment['PREFECT_API_URL'].removesuffix('/api')}")
@@ -58,16 +62,17 @@ def down() -> None:
 
 
 @click.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.pass_context
-def status(ctx: click.Context) -> None:
-    """Say which services of the stack work. Exit status 0 if all do."""
-    running = stack.read(home())
-    if not running.services:
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Say which services of the stack work, and what was started anew. Exit status 0 if all work."""
+    standing = stack.status(home(), record.read(home()))
+    if as_json:
+        click.echo(json.dumps([asdict(service) for service in standing], indent=2))
+    elif not standing:
         click.echo("nothing runs; start it with `vidclf up`")
-        ctx.exit(NOT_HEALTHY)
-    healthy = stack.health(home(), running)
-    for service in running.services:
-        state = "healthy" if healthy[service.name] else "not healthy" if service.is_alive() else "gone"
-        click.echo(f"{service.name:<8} {state:<12} pid {service.pid:<8} {service.url}")
-    if not (running.environment and all(healthy.values())):
+    for service in standing if not as_json else ():
+        line = f"{service.name:<8} {service.state:<12} pid {service.pid:<8} {service.url:<45} {service.history}"
+        click.echo(line.rstrip())
+    if not stack.is_running(home(), record.read(home())) or any(one.state != "healthy" for one in standing):
         ctx.exit(NOT_HEALTHY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -43,17 +44,28 @@ def worker_is_online(api: str, name: str, since: datetime) -> bool:
     )
 
 
-def close_orphaned_runs(api: str, pool: str) -> None:
-    """Let the server know that the flow runs of a work pool, whose worker is gone, do not run any more.
+def close_orphaned_runs(
+    api: str,
+    pool: str,
+    alive: Collection[str] = (),
+    states: Sequence[str] = ("RUNNING", "PENDING", "CANCELLING"),
+) -> None:
+    """Let the server know that the flow runs of a work pool, whose processes are gone, do not run any more.
 
     A flow run that was killed cannot say so itself: it would be shown as running, and count against its deployment's
     concurrency limit, for good.
+
+    Args:
+        alive: ids of the flow runs that have a process.
+        states: of the flow runs that are looked at.
     """
     with suppress(OSError):  # the server is gone too: the next `up` comes here again
-        unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
+        unfinished = {"state": {"type": {"any_": list(states)}}}
         runs = _post(f"{api}/flow_runs/filter", {"flow_runs": unfinished, "work_pools": {"name": {"any_": [pool]}}})
         for run in runs:
-            state = {"type": "CRASHED", "message": "ended with the local stack"}
+            if run["id"] in alive:
+                continue
+            state = {"type": "CRASHED", "message": "its process is gone: the local stack was ended, or its worker died"}
             _post(f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from deployments import probes
 from deployments.probes import HOST
-from vidclf.home import QUIET_LIBRARIES
+from vidclf.home import QUIET_LIBRARIES, artifacts_destination
 
 WORK_POOL = "local"
+KEEPER = "keeper"
 RAY_STARTED = "Ray runtime started"
 
 #: Every process of a stack inherits this variable; what has it, and the stack's id as its value, is ended with the stack.
@@ -30,6 +31,7 @@ class Ports:
     prefect: int = 4200
     mlflow: int = 5000
     ray: int = 6380
+    ray_metrics: int = 6381
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def servers(home: Path, ports: Ports, stack_id: str) -> list[Service]:
             [
                 *_module("mlflow", "server", "--host", HOST, "--port", str(ports.mlflow), "--workers", "1"),
                 *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
-                *("--artifacts-destination", str(home / "mlartifacts")),
+                *("--artifacts-destination", artifacts_destination(home)),
                 *("--allowed-hosts", f"{HOST},{HOST}:{ports.mlflow},localhost,localhost:{ports.mlflow}"),
             ],
             # its job runner is for features that nobody uses here, and would be eight processes
@@ -94,6 +96,7 @@ def servers(home: Path, ports: Ports, stack_id: str) -> list[Service]:
                 *("--node-ip-address", HOST, "--port", str(ports.ray)),
                 *("--min-worker-port", "0", "--max-worker-port", "0"),  # any free ones
                 *("--include-dashboard", "false", "--dashboard-host", HOST),
+                *("--metrics-export-port", str(ports.ray_metrics)),  # for Prometheus; needs no dashboard
                 *("--object-store-memory", str(512 * 1024**2)),  # paths travel between tasks, not pixels
                 *("--temp-dir", str(ray_folder(home))),
             ],
@@ -122,6 +125,12 @@ def worker(home: Path, ports: Ports, stack_id: str, since: datetime) -> Service:
         f"{api.removesuffix('/api')}/work-pools/work-pool/{WORK_POOL}",
         lambda: probes.worker_is_online(api, WORK_POOL, since),
     )
+
+
+def keeper(home: Path, ports: Ports, stack_id: str) -> Service:
+    """Starts the others, and starts anew what dies."""
+    environment = service_environment(home, ports, stack_id)
+    return Service(KEEPER, _module("deployments.keeper"), environment, "", lambda: True)
 
 
 def deploy_command() -> list[str]:

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,16 +34,20 @@ class Running:
         return start_ticks(self.pid) == self.started
 
 
-def start(service: Service, log: Path) -> tuple[Running, subprocess.Popen[bytes]]:
-    """Start a service in a session of its own, so that no terminal and no Ctrl-C of ours ends it."""
+def start(service: Service, log: Path, output: int | None = None) -> tuple[Running, subprocess.Popen[bytes]]:
+    """Start a service in a session of its own, so that no terminal and no Ctrl-C of ours ends it.
+
+    Args:
+        output: where its standard output goes (``subprocess.PIPE``, say); None: into the log too.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as sink:
         process = subprocess.Popen(
             service.command,
             env=service.environment,
             stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT,
+            stdout=sink if output is None else output,
+            stderr=sink,
             start_new_session=True,
         )
     return Running(service.name, process.pid, start_ticks(process.pid) or 0, service.url), process
@@ -64,6 +68,17 @@ def members(services: Collection[Running], stack_id: str) -> list[psutil.Process
         except (psutil.Error, OSError):
             continue
     return [process for process in found if process.pid != os.getpid() and _runs(process)]
+
+
+def carriers(variable: str) -> Iterator[tuple[psutil.Process, str]]:
+    """The processes of this user that have a variable in their environment, and its value."""
+    for process in psutil.process_iter():
+        try:
+            value = process.environ().get(variable)
+        except (psutil.Error, OSError):
+            continue
+        if value is not None and _runs(process):
+            yield process, value
 
 
 def end(services: Collection[Running], stack_id: str) -> None:

@@ -84,6 +84,8 @@ def _say_what_it_would_do(job: Job, deployment: str) -> None:
 
 def _run(jobs: list[Job]) -> list[Any]:
     """The flows one after the other, with one server, one Ray cluster and one display."""
+    if not all(isinstance(job.config, IngestConfig) for job in jobs):
+        importlib.import_module("vidclf.tracking").check_answers()  # before servers are started, and hours of work
     with contextlib.ExitStack() as stack:
         with _saying("starting a Prefect server"):
             stack.enter_context(prefect_server())

@@ -19,12 +19,13 @@ from pathlib import Path
 from vidclf.errors import VidclfError
 from vidclf.home import home, running_stack, silence_libraries
 from vidclf.processes import die_with_parent
+from vidclf.reach import Unanswered, require_answer
 
 START_SECONDS = 120.0
 
 
 class ServerError(VidclfError):
-    """The embedded Prefect server did not start."""
+    """A Prefect server does not answer, or the embedded one did not start."""
 
     kind = "server"
 
@@ -34,7 +35,7 @@ def prefect_server() -> Iterator[str]:
     """The API's address: of ``$PREFECT_API_URL``, of the running local stack, or of a server of our own.
 
     Raises:
-        ServerError: it does not start; with the end of its log.
+        ServerError: it does not answer, or does not start; with the end of its log.
     """
     silence_libraries()
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # the progress display speaks
@@ -43,6 +44,12 @@ def prefect_server() -> Iterator[str]:
         for name, value in stack.items():
             os.environ.setdefault(name, value)
     if address := os.environ.get("PREFECT_API_URL"):
+        try:
+            require_answer(f"{address.rstrip('/')}/health")
+        except Unanswered as error:
+            raise ServerError(
+                f"Prefect's API at {address} {error}: start it (`vidclf up`), or unset $PREFECT_API_URL to do without"
+            ) from None
         yield address
         return
     folder = home() / "prefect"

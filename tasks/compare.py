@@ -29,7 +29,9 @@ def judge_models(config: CompareConfig, model_uris: Mapping[str, str]) -> list[Q
 
     Raises:
         ConfigError: the snapshot has no such split, or a model is not there.
+        TrackingError: MLflow does not answer.
     """
+    tracking.check_answers()
     store = Store(config.store or default_store()).uri
     snapshot = read_snapshot(dataset_store(store, config.dataset), config.snapshot)
     questions = [
@@ -62,7 +64,7 @@ def publish_comparison(config: CompareConfig, questions: list[Question]) -> Comp
     create_markdown_artifact(key=artifact_key("comparison", config.dataset), markdown=text)
     snapshot = read_snapshot(data, question.snapshot_id)
     run_id = tracking.open_run(config.experiment, name, params, snapshot, config.dataset, question.store)
-    try:
+    with tracking.ending(run_id):
         tracking.log_table(run_id, comparison.as_rows(compared), "comparison.json")
         if compared.pairs:
             tracking.log_table(run_id, [vars(pair) for pair in compared.pairs], "pairs.json")
@@ -74,10 +76,6 @@ def publish_comparison(config: CompareConfig, questions: list[Question]) -> Comp
             for path, figure in report.figures(found).items():
                 tracking.log_figure(run_id, figure, f"{found.name}/{path}")
         tracking.log_metrics(run_id, {f"{a.name}.video_top1": a.video_top1.value for a in compared.approaches})
-    except BaseException:
-        tracking.finish(run_id, "FAILED")
-        raise
-    tracking.finish(run_id)
     return compared
 
 

@@ -34,7 +34,9 @@ def settle_question(config: EvaluateConfig) -> Question:
 
     Raises:
         ConfigError: there is no such model, snapshot or split, or the model knows none of its classes.
+        TrackingError: MLflow does not answer.
     """
+    tracking.check_answers()
     store = Store(config.store or default_store()).uri
     snapshot_id = read_snapshot(dataset_store(store, config.dataset), config.snapshot).snapshot_id
     if config.weights is None:
@@ -127,7 +129,7 @@ def _track(config: EvaluateConfig, found: Verdict, text: str, pages: dict[str, b
     snapshot = read_snapshot(dataset_store(question.store, question.dataset), question.snapshot_id)
     name = f"evaluate-{question.name}-{config.dataset}-{config.split}-{fingerprint([params, question.snapshot_id])}"
     run_id = tracking.open_run(config.experiment, name, params, snapshot, config.dataset, question.store)
-    try:
+    with tracking.ending(run_id):
         tracking.log_metrics(run_id, summary.metrics(found.evaluation))
         tracking.log_text(run_id, text, "evaluation.md")
         tracking.log_text(run_id, table.decode(), "answers.csv")
@@ -135,7 +137,3 @@ def _track(config: EvaluateConfig, found: Verdict, text: str, pages: dict[str, b
             tracking.log_text(run_id, page.decode(), path)
         for path, figure in report.figures(found).items():
             tracking.log_figure(run_id, figure, path)
-    except BaseException:
-        tracking.finish(run_id, "FAILED")
-        raise
-    tracking.finish(run_id)

@@ -22,7 +22,9 @@ def settle_training(config: TrainConfig) -> TrainingWork:
 
     Raises:
         ConfigError: there is no such snapshot, the settings do not fit together or the data, or the cluster is too small.
+        TrackingError: MLflow does not answer.
     """
+    tracking.check_answers()
     work = settle(config)
     check(work)
     ray_train.scaling_of(config)
@@ -47,15 +49,11 @@ def fit_model(work: TrainingWork) -> str:
         snapshot = read_snapshot(dataset_store(work.store, config.dataset), work.snapshot_id)
         params = config.model_dump(mode="json", exclude={"store"})
         run_id = tracking.open_run(config.experiment, work.name, params, snapshot, config.dataset, work.store)
-        try:
+        with tracking.ending(run_id):
             if not is_finished(work):
                 board.put(f"train {config.model}", 0, None, "starting Ray Train")
                 ray_train.fit(work, run_id)
             lease.check()
             board.put(f"train {config.model}", 1, 1, "trained; logging the model to MLflow")
             tracking.log_model(run_id, Store(work.model_uri))
-        except BaseException:
-            tracking.finish(run_id, "FAILED")
-            raise
-        tracking.finish(run_id)
     return work.model_uri

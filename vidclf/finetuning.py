@@ -129,14 +129,10 @@ def _tracked(work: TrainingWork) -> Iterator[Tracker]:
     params = work.config.model_dump(mode="json", exclude={"store"})
     run_id = tracking.open_run(work.config.experiment, work.name, params, snapshot, work.config.dataset, work.store)
     run = tracking.TrainingRun(run_id)
-    try:
+    with tracking.ending(run_id):
         with run.system_metrics():
             yield run
         tracking.log_model(run_id, Store(work.model_uri))
-    except BaseException:
-        tracking.finish(run_id, "FAILED")
-        raise
-    tracking.finish(run_id)
 
 
 def _data(given: str | os.PathLike[str], data: DataConfig, model: str, told: Told) -> tuple[str, str, str]:

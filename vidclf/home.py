@@ -35,6 +35,11 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
 
 
+def artifacts_destination(folder: Path | None = None) -> str:
+    """Where MLflow keeps artifacts and models: ``$MLFLOW_ARTIFACTS_DESTINATION`` (a bucket, say), or a folder of the home."""
+    return os.environ.get("MLFLOW_ARTIFACTS_DESTINATION") or str((folder or home()) / "mlartifacts")
+
+
 def silence_libraries() -> None:
     """Put ``QUIET_LIBRARIES`` into the environment, unless the user decided otherwise there."""
     for name, value in QUIET_LIBRARIES.items():

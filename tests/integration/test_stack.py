@@ -112,7 +112,7 @@ class Project:
 
 def own_ports() -> dict[str, int]:
     """A free port of the loopback interface for each service, all different."""
-    probes = {name: socket.create_server(("127.0.0.1", 0)) for name in ("prefect", "mlflow", "ray")}
+    probes = {name: socket.create_server(("127.0.0.1", 0)) for name in ("prefect", "mlflow", "ray", "ray_metrics")}
     ports = {name: probe.getsockname()[1] for name, probe in probes.items()}
     for probe in probes.values():
         probe.close()
@@ -145,7 +145,7 @@ def test_a_stack_comes_up_runs_a_deployment_and_leaves_nothing(project: Project)
     status = project.vidclf("status")
     assert status.returncode == 0, status.stdout
     assert [line.split()[:2] for line in status.stdout.splitlines()] == [
-        [name, "healthy"] for name in ("prefect", "mlflow", "ray", "worker")
+        [name, "healthy"] for name in ("keeper", "prefect", "mlflow", "ray", "worker")
     ]
 
     listening = {

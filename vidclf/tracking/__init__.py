@@ -8,17 +8,17 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.exceptions import MlflowException
 
-from vidclf.home import home, tracking_uri
+from vidclf.home import artifacts_destination, tracking_uri
 from vidclf.scratch import scratch_folder
 from vidclf.snapshot import Snapshot
 from vidclf.storage import Store
-from vidclf.tracking.client import TrackingError, client
+from vidclf.tracking.client import TrackingError, check_answers, client, ending, explained, finish
 from vidclf.tracking.code import code_tags
 from vidclf.tracking.training import TrainingRun
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = [
     "TrackingError",
     "TrainingRun",
+    "check_answers",
     "client",
+    "ending",
     "find_finished",
     "finish",
     "flattened",
@@ -48,6 +50,7 @@ MOST_PARAMS = 100  # of one request
 LONGEST_PARAM = 6000  # characters
 
 
+@explained()
 def open_run(
     experiment: str, name: str, params: Mapping[str, Any], snapshot: Snapshot, dataset: str, store: str
 ) -> str:
@@ -85,6 +88,7 @@ def open_run(
     return run_id
 
 
+@explained()
 def open_checkpoint_run(experiment: str, name: str, card: ModelCard) -> str:
     """A run for a checkpoint that no tracked run made, so that its model can be logged; the run's id."""
     mlflow_client = client()
@@ -97,6 +101,7 @@ def open_checkpoint_run(experiment: str, name: str, card: ModelCard) -> str:
     return run_id
 
 
+@explained()
 def find_finished(experiment: str, name: str) -> str | None:
     """The id of the finished run of this name, if there is one."""
     mlflow_client = client()
@@ -108,30 +113,31 @@ def find_finished(experiment: str, name: str) -> str | None:
     return str(found[0].info.run_id) if found else None
 
 
+@explained()
 def log_metrics(run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
     """All at once, in one request."""
     now = int(time.time() * 1000)
     client().log_batch(run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
 
 
+@explained()
 def log_figure(run_id: str, figure: Figure, path: str) -> None:
     client().log_figure(run_id, figure, path)
 
 
+@explained()
 def log_table(run_id: str, rows: Sequence[Mapping[str, Any]], path: str) -> None:
     """Rows of plain values, as a table that MLflow shows and filters."""
     columns = {key: [row[key] for row in rows] for key in rows[0]}
     client().log_table(run_id, columns, path)
 
 
+@explained()
 def log_text(run_id: str, text: str, path: str) -> None:
     client().log_text(run_id, text, path)
 
 
-def finish(run_id: str, status: str = "FINISHED") -> None:
-    client().set_terminated(run_id, status)
-
-
+@explained()
 def log_model(run_id: str, checkpoint: Store) -> str:
     """Log a finished checkpoint as an MLflow model that takes paths of videos and answers labels; its URI."""
     client()
@@ -179,13 +185,12 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _experiment_id(mlflow_client: mlflow.MlflowClient, name: str) -> str:
-    try:
-        found = mlflow_client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        artifacts = (home() / "mlartifacts").as_uri() if tracking_uri().startswith("sqlite") else None
-        return str(
-            mlflow_client.create_experiment(name, artifact_location=f"{artifacts}/{name}" if artifacts else None)
-        )
-    except MlflowException as error:
-        raise TrackingError(f"MLflow at {tracking_uri()}: {error}") from error
+    found = mlflow_client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    artifacts = _uri_of(artifacts_destination()) if tracking_uri().startswith("sqlite") else None
+    return str(mlflow_client.create_experiment(name, artifact_location=f"{artifacts}/{name}" if artifacts else None))
+
+
+def _uri_of(place: str) -> str:
+    return place.rstrip("/") if "://" in place else Path(place).absolute().as_uri()

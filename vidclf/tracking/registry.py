@@ -20,7 +20,7 @@ from vidclf.errors import ConfigError
 from vidclf.home import home, silence_libraries, tracking_uri
 from vidclf.models.checkpoint import CARD, ModelCard, read_card
 from vidclf.storage import Store
-from vidclf.tracking.client import TrackingError, client
+from vidclf.tracking.client import client, explained
 from vidclf.tracking.models import PREFIX, checkpoint_folder, pinned
 
 EXPERIMENT = "vidclf"  # of checkpoints that no tracked run made
@@ -151,13 +151,8 @@ def _logged(checkpoint: Store) -> str:
             if _card_of(output.model_id) == card:
                 return f"{PREFIX}{output.model_id}"
     run_id = tracking.open_checkpoint_run(EXPERIMENT, work, card)
-    try:
-        uri = tracking.log_model(run_id, checkpoint)
-    except BaseException:
-        tracking.finish(run_id, "FAILED")
-        raise
-    tracking.finish(run_id)
-    return uri
+    with tracking.ending(run_id):
+        return tracking.log_model(run_id, checkpoint)
 
 
 def _card_of(model_id: str) -> ModelCard | None:
@@ -265,7 +260,5 @@ def _explained() -> Iterator[None]:
     silence_libraries()
     for name in ("mlflow.store.db.utils", "alembic"):  # they tell how they make a database
         logging.getLogger(name).setLevel(logging.WARNING)
-    try:
+    with explained():
         yield
-    except MlflowException as error:
-        raise TrackingError(f"MLflow: {str(error).splitlines()[0]}") from error

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from vidclf.tracking.client import client
+from vidclf.tracking.client import client, explained
 from vidclf.tracking.figures import curves, grid
 
 SYSTEM_SECONDS = 10.0  # between two looks at the machine
@@ -23,6 +23,7 @@ class TrainingRun:
         self.run_id = run_id
         self._history: dict[int, dict[str, float]] = self._logged()
 
+    @explained()
     def log_epoch(self, numbers: Mapping[str, float], epoch: int) -> None:
         """Numbers of a finished epoch, and the curves up to it. Again the same, where a resumed training tells it twice."""
         from vidclf.tracking import log_metrics
@@ -31,10 +32,12 @@ class TrainingRun:
         self._history[epoch] = dict(numbers)
         client().log_figure(self.run_id, curves(self._history), "curves.png")
 
+    @explained()
     def log_seen(self, pictures: np.ndarray, labels: Sequence[str]) -> None:
         """The first batch as it entered the model, uint8 (B, C, T, H, W), and the labels of its clips."""
         client().log_figure(self.run_id, grid(pictures, labels), "seen_in_training.png")
 
+    @explained()
     def log_unreadable(self, reasons: Mapping[str, str]) -> None:
         """Clips that could not be read, with the reasons."""
         client().log_dict(self.run_id, dict(sorted(reasons.items())), "unreadable.json")
@@ -54,6 +57,7 @@ class TrainingRun:
             monitor.finish()
             logger.setLevel(level)
 
+    @explained()
     def _logged(self) -> dict[int, dict[str, float]]:
         """What the run has of earlier epochs, so that the curves of a resumed training are whole."""
         mlflow_client = client()

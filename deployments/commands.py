@@ -1,4 +1,4 @@
-"""``vidclf up``, ``vidclf down`` and ``vidclf status``."""
+"""``vidclf up``, ``vidclf down``, ``vidclf status`` and ``vidclf doctor``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from deployments.services import Ports
 from vidclf.home import home
 
 NOT_HEALTHY = 1
+SOMETHING_WRONG = 1
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -76,3 +77,25 @@ def status(ctx: click.Context, as_json: bool) -> None:
         click.echo(line.rstrip())
     if not stack.is_running(home(), record.read(home())) or any(one.state != "healthy" for one in standing):
         ctx.exit(NOT_HEALTHY)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--online", is_flag=True, help="Also ask the hosts that videos and weights come from.")
+@click.option("--store", help="Look at this store, as s3://bucket/prefix.  [default: $VIDCLF_HOME/store]")
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool, online: bool, store: str | None) -> None:
+    """Say what this machine has and lacks, with the remedies. Exit status 0 if nothing is wrong, 1 otherwise."""
+    from deployments.doctor import State, all_checks, diagnose
+
+    findings = list(diagnose(all_checks(store, online)))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        width = max(len(finding.name) for finding in findings)
+        for finding in findings:
+            click.echo(f"{finding.state.value:<6} {finding.name:<{width}}  {finding.found}")
+            if finding.remedy:
+                click.echo(f"{'':<6} {'':<{width}}  → {finding.remedy}")
+    if any(finding.state is State.WRONG for finding in findings):
+        ctx.exit(SOMETHING_WRONG)

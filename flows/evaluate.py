@@ -8,11 +8,18 @@ from prefect import flow
 
 from tasks.cluster import cluster
 from tasks.evaluate import ask_model, publish_evaluation, settle_question
+from tasks.notify import tell_of_failure
+from tasks.watch import shown_in_prefect
 from vidclf.config import DataConfig, EvaluateConfig, JudgingConfig, ReportingConfig, Split, parse
 from vidclf.evaluation.summary import Evaluated
 
 
-@flow(name="evaluate", flow_run_name="evaluate on {dataset}")
+@flow(
+    name="evaluate",
+    flow_run_name="evaluate {model} on {dataset}",
+    on_failure=[tell_of_failure],
+    on_crashed=[tell_of_failure],
+)
 def evaluate(
     dataset: str,
     model: str,
@@ -31,7 +38,7 @@ def evaluate(
 ) -> Evaluated:
     """Find the model and the videos, ask about every view of every video, and count what came of it."""
     config = parse(EvaluateConfig, dict(locals()))
-    with cluster():
+    with cluster(), shown_in_prefect(dataset):
         question = settle_question(config)
         ask_model(config, question)
         return publish_evaluation(config, question)

@@ -10,6 +10,7 @@ from tasks.archives import stage_archives
 from tasks.augment import augment_clips, share_out_variants
 from tasks.download import download_videos
 from tasks.frames import store_frames
+from tasks.notify import tell_of_failure
 from tasks.plan import plan_clips
 from tasks.publish import publish_snapshot, write_manifest
 from tasks.report import report_on
@@ -30,7 +31,7 @@ from vidclf.config import (
 )
 
 
-@flow(name="ingest", flow_run_name="ingest {dataset}")
+@flow(name="ingest", flow_run_name="ingest {dataset}", on_failure=[tell_of_failure], on_crashed=[tell_of_failure])
 def ingest(
     dataset: str,
     annotations: AnnotationsConfig,

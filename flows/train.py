@@ -5,11 +5,15 @@ from __future__ import annotations
 from prefect import flow
 
 from tasks.cluster import cluster
+from tasks.notify import tell_of_failure
 from tasks.train import fit_model, settle_training
+from tasks.watch import shown_in_prefect
 from vidclf.config import DataConfig, OptimConfig, Split, TrainConfig, parse
 
 
-@flow(name="train", flow_run_name="train {model} on {dataset}")
+@flow(
+    name="train", flow_run_name="train {model} on {dataset}", on_failure=[tell_of_failure], on_crashed=[tell_of_failure]
+)
 def train(
     dataset: str,
     model: str,
@@ -36,5 +40,5 @@ def train(
         The URI of the checkpoint.
     """
     config = parse(TrainConfig, dict(locals()))
-    with cluster():
+    with cluster(), shown_in_prefect(dataset):
         return fit_model(settle_training(config))

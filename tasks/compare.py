@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks.evaluate import ask, checkpoint_uri
+from tasks.page import places_of_data, places_of_run, show_run
 from tasks.watch import artifact_key
 from vidclf import tracking
 from vidclf.config import CompareConfig, fingerprint
@@ -76,6 +77,9 @@ def publish_comparison(config: CompareConfig, questions: list[Question]) -> Comp
             for path, figure in report.figures(found).items():
                 tracking.log_figure(run_id, figure, f"{found.name}/{path}")
         tracking.log_metrics(run_id, {f"{a.name}.video_top1": a.video_top1.value for a in compared.approaches})
+    models = {f"model {found.name}": found.question.model_uri for found in best_first}
+    places = {"report": compared.report, **places_of_run(run_id), **models}
+    show_run(comparison.caption(compared), {**places, **places_of_data(data, question.snapshot_id)})
     return compared
 
 

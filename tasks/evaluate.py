@@ -9,7 +9,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from tasks import ray_judge
+from tasks.page import places_of_data, places_of_run, show_run
 from tasks.progress import board
+from tasks.waiting import Needs, told_while_waiting
 from tasks.watch import artifact_key
 from vidclf import tracking
 from vidclf.config import EvaluateConfig, JudgingConfig, fingerprint
@@ -28,7 +30,7 @@ from vidclf.storage import Store, absolute_uri
 REGISTRY = "models:/"
 
 
-@task(name="settle question", cache_policy=NO_CACHE)
+@task(name="settle question", task_run_name="settle {config.model} on {config.dataset}", cache_policy=NO_CACHE)
 def settle_question(config: EvaluateConfig) -> Question:
     """Which checkpoint is asked about which videos; a published model becomes a checkpoint first.
 
@@ -93,7 +95,11 @@ def ask(questions: Sequence[Question], judging: JudgingConfig) -> None:
     def settled(question: Question, clips: int, failed: int) -> None:
         board.advance(stage(question), clips, failed)
 
-    ray_judge.ask(questions, judging, settled)
+    pool = ray_judge.Pool.of(judging)
+    with told_while_waiting(
+        [stage(question) for question in questions], Needs(pool.cpus, pool.gpus)
+    ):  # for the first actor
+        ray_judge.ask(questions, judging, settled)
 
 
 def stage(question: Question) -> str:
@@ -118,12 +124,21 @@ def publish_evaluation(config: EvaluateConfig, question: Question) -> Evaluated:
     for name, page in pages.items():
         kept.write_bytes(name, page)
     create_markdown_artifact(key=artifact_key("evaluation", config.dataset), markdown=text)
-    _track(config, found, text, pages, as_csv(table))
+    run_id = _track(config, found, text, pages, as_csv(table))
     get_run_logger().info("report: %s/report.html", came_to.folder)
+    show_run(
+        came_to.caption,
+        {
+            "model": question.model_uri,
+            "report": f"{came_to.folder}/report.html",
+            **places_of_run(run_id),
+            **places_of_data(data, question.snapshot_id),
+        },
+    )
     return came_to
 
 
-def _track(config: EvaluateConfig, found: Verdict, text: str, pages: dict[str, bytes], table: bytes) -> None:
+def _track(config: EvaluateConfig, found: Verdict, text: str, pages: dict[str, bytes], table: bytes) -> str:
     question = found.question
     params = config.model_dump(mode="json", exclude={"store", "judging"})
     snapshot = read_snapshot(dataset_store(question.store, question.dataset), question.snapshot_id)
@@ -137,3 +152,4 @@ def _track(config: EvaluateConfig, found: Verdict, text: str, pages: dict[str, b
             tracking.log_text(run_id, page.decode(), path)
         for path, figure in report.figures(found).items():
             tracking.log_figure(run_id, figure, path)
+    return run_id

@@ -41,12 +41,13 @@ class Stage:
 
 def describe(stage: Stage) -> str:
     """What is worth saying of a stage beside its count: failures, the rate, the time left, for whom it waits."""
+    waits = stage.waits_until > time.time()
     if stage.note:
-        return stage.note
+        return stage.waiting if waits else stage.note
     parts = [f"{stage.failed} failed"] if stage.failed else []
     if stage.rate and stage.total and stage.done < stage.total:
         parts += [f"{stage.rate:.1f}/s", f"{duration((stage.total - stage.done) / stage.rate)} left"]
-    if stage.waits_until > time.time():
+    if waits:
         parts.append(stage.waiting)
     return ", ".join(parts)
 

@@ -6,6 +6,7 @@ import pyarrow as pa
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.page import places_of_data, show_run
 from tasks.run import IngestRun
 from vidclf.errors import VidclfError
 from vidclf.ledger import scan
@@ -51,6 +52,7 @@ def publish_snapshot(run: IngestRun, snapshot: Snapshot) -> str:
     """
     share, wanted = ok_share(snapshot.clips), run.config.publish.min_ok_share
     if share < wanted:
+        _show(run, snapshot, f"{share:.1%} of the clips are ok: written, but not made the latest")
         kinds = ", ".join(f"{number} {kind}" for kind, number in snapshot.stats["errors"].items())
         raise TooFewClips(
             f"only {share:.1%} of the clips are ok ({kinds}), and publish.min_ok_share is {wanted:.0%}: "
@@ -59,7 +61,14 @@ def publish_snapshot(run: IngestRun, snapshot: Snapshot) -> str:
     run.lease.check()
     point_latest_at(run.store, snapshot, run.run_id)
     get_run_logger().info("published %s: %s", snapshot.snapshot_id, snapshot.stats["status"])
+    _show(run, snapshot, f"{share:.1%} of the clips are ok: published")
     return snapshot.snapshot_id
+
+
+def _show(run: IngestRun, snapshot: Snapshot, came_to: str) -> None:
+    places = places_of_data(run.store, snapshot.snapshot_id)
+    own = f"{run.store.uri}/runs/{run.run_id}/report.html" if run.config.report.write else None
+    show_run(came_to, {**places, "dataset report": own})
 
 
 def _manifest(run: IngestRun) -> tuple[pa.Table, list[str]]:

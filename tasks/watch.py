@@ -43,14 +43,15 @@ class _Watcher:
     def __init__(self, name: str):
         self._name = name
         self._artifacts: dict[str, UUID] = {}
-        self._shown: dict[str, tuple[int, int | None, str]] = {}
+        # what is on the board already is another flow run's: of the trainings of a comparison, say
+        self._shown = {stage.name: _standing(stage) for stage in board.stages()}
         self._failed = False
 
     def look(self) -> None:
         """Show what has changed. The work goes on where Prefect's server cannot be told."""
         try:
             for stage in board.stages():
-                now = (stage.done, stage.total, describe(stage))
+                now = _standing(stage)
                 if self._shown.get(stage.name) != now:
                     self._show(stage)
                     self._shown[stage.name] = now
@@ -71,6 +72,10 @@ class _Watcher:
         )
         assert isinstance(artifact, UUID)
         self._artifacts[stage.name] = artifact
+
+
+def _standing(stage: Stage) -> tuple[int, int | None, str]:
+    return stage.done, stage.total, describe(stage)
 
 
 def artifact_key(*words: str) -> str:

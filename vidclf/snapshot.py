@@ -137,6 +137,17 @@ def point_latest_at(store: Store, snapshot: Snapshot, run_id: str) -> None:
         raise StorageError(f"{store.uri}: somebody else published in this moment; run again")
 
 
+def report_of(store: Store, snapshot_id: str) -> str | None:
+    """The path of the report of the run that published a snapshot; None where it wrote none, or did not publish it."""
+    found = store.read_versioned(LATEST)
+    latest = json.loads(found[0]) if found else {}
+    for published in (latest, *latest.get("history", [])):
+        path = f"runs/{published.get('run_id')}/report.html"
+        if published.get("snapshot_id") == snapshot_id and store.is_file(path):
+            return path
+    return None
+
+
 def latest_id(store: Store) -> str | None:
     """The id that ``latest.json`` names; None before the first publish."""
     found = store.read_versioned(LATEST)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 SECONDS = 20.0  # for a check; what it asks has shorter limits of its own
 
 
-class State(str, Enum):
+class State(StrEnum):
     """How bad it is."""
 
     OK = "ok"

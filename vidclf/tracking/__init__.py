@@ -20,6 +20,7 @@ from vidclf.snapshot import Snapshot
 from vidclf.storage import Store
 from vidclf.tracking.client import TrackingError, check_answers, client, ending, explained, finish
 from vidclf.tracking.code import code_tags
+from vidclf.tracking.pages import pages
 from vidclf.tracking.training import TrainingRun
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = [
     "log_text",
     "open_checkpoint_run",
     "open_run",
+    "pages",
 ]
 
 WORK_TAG = "vidclf.work"

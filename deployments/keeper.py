@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -33,6 +34,7 @@ MOST_DEATHS = 5  # of one service, within DEATHS_SECONDS; with the next one it i
 DEATHS_SECONDS = 600.0
 LONGEST_PAUSE = 30.0  # seconds; the first restart is at once, then after 1, 2, 4, …
 LOOK_SECONDS = 0.25
+ORPHAN_SECONDS = 10.0  # between two looks for flow runs that have outlived their worker, and died
 LINES_OF_LOG = 15
 
 
@@ -82,7 +84,7 @@ class Keeper:
         self._home, self._stack = home, stack
         self._api = client_environment(home, stack.ports)["PREFECT_API_URL"]
         self._guarded: dict[str, Guarded] = {}
-        self._lost_runs = False  # flow runs may have ended without the server hearing of it
+        self._next_look = math.inf  # time.monotonic(); for flow runs that nobody watches over
 
     def begin(self) -> Iterator[Service]:
         """Start everything; each service, once it works.
@@ -104,9 +106,9 @@ class Keeper:
                         self._restart(guarded)
                 elif not guarded.given_up and (status := guarded.process.poll()) is not None:
                     self._bury(guarded, status)
-            if self._lost_runs and self._worker_runs() and probes.answers(f"{self._api}/health"):
-                self._lost_runs = False
-                probes.close_orphaned_runs(self._api, WORK_POOL, _running_here(), ("RUNNING", "CANCELLING"))
+            if time.monotonic() >= self._next_look:  # not at those that the worker is about to start
+                probes.close_orphaned_runs(self._api, WORK_POOL, _running_here, ("RUNNING", "CANCELLING"))
+                self._next_look = time.monotonic() + ORPHAN_SECONDS
             time.sleep(LOOK_SECONDS)
 
     def _start_all(self, services: list[Service]) -> Iterator[Service]:
@@ -134,9 +136,9 @@ class Keeper:
     def _restart(self, guarded: Guarded) -> None:
         name = guarded.service.name
         if name == "worker":  # nobody hands out work now: what has no process here will never have one
-            probes.close_orphaned_runs(self._api, WORK_POOL, _running_here())
-        if name in ("worker", "prefect"):
-            self._lost_runs = True
+            probes.close_orphaned_runs(self._api, WORK_POOL, _running_here)
+        if name in ("worker", "prefect"):  # from now on flow runs may end without anybody saying so to the server
+            self._next_look = time.monotonic() + ORPHAN_SECONDS
         port = asdict(self._stack.ports).get(name)
         if port is not None:
             wait_until_free([port])
@@ -148,9 +150,6 @@ class Keeper:
 
     def _record(self, running: Running) -> None:
         record.update(self._home, lambda stack: stack.with_service(running))
-
-    def _worker_runs(self) -> bool:
-        return self._guarded["worker"].due is None
 
     def _note(self, death: Death) -> None:
         with _deaths_file(self._home).open("a") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -47,7 +47,7 @@ def worker_is_online(api: str, name: str, since: datetime) -> bool:
 def close_orphaned_runs(
     api: str,
     pool: str,
-    alive: Collection[str] = (),
+    alive: Callable[[], Collection[str]] = tuple,
     states: Sequence[str] = ("RUNNING", "PENDING", "CANCELLING"),
 ) -> None:
     """Let the server know that the flow runs of a work pool, whose processes are gone, do not run any more.
@@ -56,17 +56,26 @@ def close_orphaned_runs(
     concurrency limit, for good.
 
     Args:
-        alive: ids of the flow runs that have a process.
+        alive: ids of the flow runs that have a process now.
         states: of the flow runs that are looked at.
     """
-    with suppress(OSError):  # the server is gone too: the next `up` comes here again
+    with suppress(OSError):  # the server is gone too: the next look, or the next `up`, comes here again
         unfinished = {"state": {"type": {"any_": list(states)}}}
-        runs = _post(f"{api}/flow_runs/filter", {"flow_runs": unfinished, "work_pools": {"name": {"any_": [pool]}}})
-        for run in runs:
-            if run["id"] in alive:
-                continue
-            state = {"type": "CRASHED", "message": "its process is gone: the local stack was ended, or its worker died"}
-            _post(f"{api}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+        asked = {"flow_runs": unfinished, "work_pools": {"name": {"any_": [pool]}}}
+        runs = {run["id"] for run in _post(f"{api}/flow_runs/filter", asked)}
+        orphans = runs - set(alive())
+        # once more, since some may have ended in this moment, well and by themselves
+        for run in _post(f"{api}/flow_runs/filter", asked) if orphans else ():
+            if run["id"] in orphans:
+                _close(api, run["id"])
+                inner = {"flow_runs": {**unfinished, "parent_flow_run_id": {"any_": [run["id"]]}}}
+                for child in _post(f"{api}/flow_runs/filter", inner):  # in the same process, and in no pool
+                    _close(api, child["id"])
+
+
+def _close(api: str, run_id: str) -> None:
+    state = {"type": "CRASHED", "message": "its process is gone: the local stack was ended, or it was killed"}
+    _post(f"{api}/flow_runs/{run_id}/set_state", {"state": state, "force": True})
 
 
 def _post(url: str, body: dict[str, Any]) -> Any:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pytest
 
 from deployments.services import Ports, servers
 from tests.integration.test_pipeline import settings_file, vidclf
+from tests.mailbox import Mailbox, open_mailbox
 from tests.snapshotted import DATASET, snapshotted
 from vidclf import tracking
 
@@ -37,35 +37,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class Mailbox(HTTPServer):
-    """Takes what is posted to it."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Post)
-        self.letters: list[dict[str, Any]] = []
-
-
-class _Post(BaseHTTPRequestHandler):
-    server: Mailbox
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.letters.append(json.loads(body))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Not on the terminal."""
-
-
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as box:
-        thread = threading.Thread(target=box.serve_forever)
-        thread.start()
+    with open_mailbox() as box:
         yield box
-        box.shutdown()
-        thread.join()
 
 
 class MLflow:

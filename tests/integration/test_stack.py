@@ -191,16 +191,44 @@ def test_a_stack_comes_up_runs_a_deployment_and_leaves_nothing(project: Project)
 
 
 @pytest.mark.slow
-def test_a_stack_with_a_killed_server_is_replaced(project: Project) -> None:
+def test_what_dies_is_started_again_and_seen_and_the_next_run_works(project: Project) -> None:
+    assert project.vidclf("up").returncode == 0
+    project.run("-m", "prefect", "deployment", "run", "forever/ever")
+    flow_run = wait_for(project.home / "forever")
+    kill(project, "ray", "mlflow", "worker")
+    wait_until_healthy(project)
+    assert state_of_the_run(project, "forever") == "RUNNING"  # it outlived its worker
+
+    os.kill(flow_run, signal.SIGKILL)
+    while state_of_the_run(project, "forever") != "CRASHED":  # and is not shown as running for ever
+        time.sleep(0.5)
+
+    kill(project, "prefect")
+    wait_until_healthy(project)
+    status = json.loads(project.vidclf("status", "--json").stdout)
+    assert {one["name"]: one["restarts"] for one in status} == {
+        **dict.fromkeys(("prefect", "mlflow", "ray"), 1),
+        "keeper": 0,
+        "worker": next(
+            one["restarts"] for one in status if one["name"] == "worker"
+        ),  # it may not bear the server's death
+    }
+    assert {one["last_death"]["why"] for one in status if one["restarts"] == 1} == {"was killed by SIGKILL"}
+    assert "ray was killed by SIGKILL; it is started again" in (project.home / "logs/keeper.log").read_text()
+
+    run = project.run("-m", "prefect", "deployment", "run", "hello/world", "--watch")
+    assert run.returncode == 0, run.stdout + run.stderr
+    driver = project.run("-c", DRIVER, **project.stack()["environment"])
+    assert driver.stdout.strip() == "42", driver.stderr
+
+
+@pytest.mark.slow
+def test_a_stack_whose_keeper_was_killed_is_replaced(project: Project) -> None:
     assert project.vidclf("up").returncode == 0
     project.run("-m", "prefect", "deployment", "run", "forever/ever")
     wait_for(project.home / "forever")
     old = project.processes()
-    for service in project.stack()["services"]:
-        if service["name"] in ("prefect", "ray"):
-            os.kill(service["pid"], signal.SIGKILL)
-            while start_ticks(service["pid"]) == service["started"]:
-                time.sleep(0.02)
+    kill(project, "keeper", "ray")
     assert project.vidclf("status").returncode == 1
 
     up = project.vidclf("up")
@@ -239,6 +267,20 @@ def wait_for(path: Path) -> int:
     while not path.exists() or not path.read_text():
         time.sleep(0.02)
     return int(path.read_text())
+
+
+def kill(project: Project, *names: str) -> None:
+    """Kill services, and return when they are gone."""
+    for service in [one for one in project.stack()["services"] if one["name"] in names]:
+        os.kill(service["pid"], signal.SIGKILL)
+        while start_ticks(service["pid"]) == service["started"]:
+            time.sleep(0.02)
+
+
+def wait_until_healthy(project: Project) -> None:
+    while (status := project.vidclf("status")).returncode:
+        assert "given up" not in status.stdout, status.stdout
+        time.sleep(0.5)
 
 
 def state_of_the_run(project: Project, flow: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import count
 from typing import Any
 
 import ray.train
@@ -28,24 +29,32 @@ class TrainingFailed(VidclfError):
 def fit(work: TrainingWork, mlflow_run_id: str) -> None:
     """Train on the cluster until the checkpoint ``work.model_path`` is there; an interrupted training goes on.
 
+    A worker that dies is replaced. An error of ours, which the next worker would meet again, is raised at once: Ray Train,
+    which counts both alike, is told to try nothing twice.
+
     Raises:
         ConfigError: the cluster has not what the configuration asks for.
         TrainingFailed: it did not end.
     """
     scaling = scaling_of(work.config)
     with relayed() as report:
-        trainer = TorchTrainer(
-            train_worker,
-            train_loop_config={"work": work, "mlflow_run_id": mlflow_run_id, "report": report},
-            scaling_config=scaling,
-            run_config=RunConfig(
-                name=work.name, failure_config=FailureConfig(max_failures=MAX_FAILURES), **_storage(work)
-            ),
-        )
-        try:
-            trainer.fit()
-        except ray.train.TrainingFailedError as error:
-            raise explained(error) from error
+        for failures in count():
+            try:
+                _trainer(work, mlflow_run_id, report, scaling).fit()
+                return
+            except ray.train.TrainingFailedError as error:
+                found = explained(error)
+                if failures == MAX_FAILURES or not isinstance(found, TrainingFailed):
+                    raise found from error
+
+
+def _trainer(work: TrainingWork, mlflow_run_id: str, report: Reporter, scaling: ScalingConfig) -> TorchTrainer:
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={"work": work, "mlflow_run_id": mlflow_run_id, "report": report},
+        scaling_config=scaling,
+        run_config=RunConfig(name=work.name, failure_config=FailureConfig(max_failures=0), **_storage(work)),
+    )
 
 
 def scaling_of(config: TrainConfig) -> ScalingConfig:

@@ -97,13 +97,7 @@ def test_an_mlflow_that_is_down_is_named_at_once_and_hides_no_other_error(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", nobody)
     done = subprocess.run([sys.executable, "-c", MLFLOW], capture_output=True, text=True, timeout=60, check=True)
-    assert (
-        done.stdout.splitlines()
-        == [
-            f"MLflow at {nobody} does not answer (Connection refused): start it (`vidclf up`), "
-            "or let $MLFLOW_TRACKING_URI name another",
-            '"the work\'s own"',
-        ]
-        or done.stdout.splitlines()[1] == '"the work\'s own"'
-    )
+    first, second = done.stdout.splitlines()
+    assert first.startswith(f"MLflow at {nobody} does not answer (Connection refused): start it (`vidclf up`), or let")
+    assert second == repr("the work's own")
     assert "run a run cannot be marked as failed" in done.stderr

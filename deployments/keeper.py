@@ -143,7 +143,8 @@ class Keeper:
         if port is not None:
             wait_until_free([port])
         log = log_file(self._home, name)
-        log.replace(log.with_name(f"{log.name}.1"))  # what it said before it died
+        with contextlib.suppress(FileNotFoundError):
+            log.replace(log.with_name(f"{log.name}.1"))  # what it said before it died
         guarded.running, guarded.process = start(guarded.service, log)
         guarded.due = None
         self._record(guarded.running)

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deployments.errors import StackError
-from deployments.services import KEEPER, Ports
+from deployments.services import Ports
 from deployments.supervision import Running
-from vidclf.home import stack_file
+from vidclf.home import KEEPER, stack_file
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from deployments import probes
 from deployments.probes import HOST
-from vidclf.home import QUIET_LIBRARIES, artifacts_destination
+from vidclf.home import KEEPER, QUIET_LIBRARIES, artifacts_destination
 
 WORK_POOL = "local"
-KEEPER = "keeper"
 RAY_STARTED = "Ray runtime started"
 
 #: Every process of a stack inherits this variable; what has it, and the stack's id as its value, is ended with the stack.

@@ -19,6 +19,9 @@ QUIET_LIBRARIES = {
     "DO_NOT_TRACK": "1",
 }
 
+#: The process of the local stack that watches over the others; see ``deployments.keeper``.
+KEEPER = "keeper"
+
 
 def home() -> Path:
     """``$VIDCLF_HOME`` as an absolute path; not created here."""
@@ -54,11 +57,12 @@ def stack_file() -> Path:
 def running_stack() -> dict[str, str]:
     """The environment of the local stack (``PREFECT_API_URL``, ``MLFLOW_TRACKING_URI``, ``RAY_ADDRESS``, …).
 
-    Empty if none runs, if one of its services is gone, or while it is still being started.
+    Empty if none runs, or while it is still being started. It runs as long as its keeper, which starts anew what dies.
     """
     try:
         stack = json.loads(stack_file().read_text())
-        if any(start_ticks(int(service["pid"])) != service["started"] for service in stack["services"]):
+        (keeper,) = (service for service in stack["services"] if service["name"] == KEEPER)
+        if start_ticks(int(keeper["pid"])) != keeper["started"]:
             return {}
         return {str(name): str(value) for name, value in stack["environment"].items()}
     except (OSError, ValueError, KeyError, TypeError):

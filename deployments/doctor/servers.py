@@ -48,7 +48,10 @@ def ports() -> Finding:
     running = record.read(home())
     if running.services:
         return ok("ports", ", ".join(f"{name} {port}" for name, port in asdict(running.ports).items()))
-    wanted = {name: int(os.environ.get(f"VIDCLF_{name.upper()}_PORT", port)) for name, port in asdict(Ports()).items()}
+    named = {name: os.environ.get(f"VIDCLF_{name.upper()}_PORT", str(port)) for name, port in asdict(Ports()).items()}
+    if nonsense := [f"VIDCLF_{name.upper()}_PORT is {port!r}" for name, port in named.items() if not port.isdecimal()]:
+        return wrong("ports", ", ".join(nonsense), "a port is a number from 1 to 65535")
+    wanted = {name: int(port) for name, port in named.items()}
     taken = {name: port for name, port in wanted.items() if not is_free(port)}
     if not taken:
         return ok("ports", "free: " + ", ".join(str(port) for port in wanted.values()))

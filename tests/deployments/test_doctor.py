@@ -63,6 +63,8 @@ def test_a_taken_port_is_named_with_its_owner_and_the_setting(monkeypatch: pytes
     assert found.state is State.WRONG
     assert f"{port} is taken" in found.found
     assert "VIDCLF_MLFLOW_PORT" in found.remedy
+    monkeypatch.setenv("VIDCLF_MLFLOW_PORT", "five thousand")
+    assert servers.ports().found == "VIDCLF_MLFLOW_PORT is 'five thousand'"
 
 
 def test_servers_that_are_down_are_wrong_and_the_exit_status_says_so(

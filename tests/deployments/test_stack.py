@@ -112,10 +112,12 @@ def test_a_later_process_with_the_same_pid_is_left_alone() -> None:
         bystander.kill()
 
 
-def test_the_stack_counts_as_running_only_while_every_service_is_the_one_that_was_started() -> None:
+def test_the_stack_counts_as_running_only_while_its_keeper_is_the_one_that_was_started() -> None:
     def write(started: int | None, environment: dict[str, str]) -> None:
         stack_file().parent.mkdir(parents=True, exist_ok=True)
-        services = [{"name": "prefect", "pid": os.getpid(), "started": started, "url": ""}]
+        keeper = {"name": "keeper", "pid": os.getpid(), "started": started, "url": ""}
+        dead = {"name": "mlflow", "pid": os.getpid(), "started": 1, "url": ""}  # about to be started again
+        services = [keeper, dead]
         stack_file().write_text(json.dumps({"services": services, "environment": environment}))
 
     own = start_ticks(os.getpid())

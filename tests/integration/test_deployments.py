@@ -72,6 +72,11 @@ class Server:
             one["automations"] = self._ask(f"automations/related-to/prefect.deployment.{one['id']}")
         return found
 
+    def page(self) -> str:
+        """The page of the latest run."""
+        newest = {"artifacts": {"key": {"any_": ["run"]}}, "sort": "CREATED_DESC", "limit": 1}
+        return str(self._ask("artifacts/filter", newest)[0]["data"])
+
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self._api}/{path}", data, {"Content-Type": "application/json"})
@@ -197,5 +202,10 @@ def test_every_deployment_is_on_the_server_as_the_file_says_and_one_really_runs(
     assert done.returncode == 0, done.stdout + done.stderr
     snapshot = read_snapshot(dataset_store(str(project.home / "store"), "dancing-demo"))
     assert snapshot.stats["annotations"] == 16
+    page = server.page()
+    assert page.startswith("# ingest dancing-demo\n")
+    assert f"`{project.home}/store/datasets/dancing-demo/snapshots/{snapshot.snapshot_id}`" in page
+    assert "/report.html`" in page
+    assert "(/runs/flow-run/" in page
     assert project.vidclf("down").returncode == 0
     assert project.processes() == []

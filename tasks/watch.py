@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import re
 import threading
 from collections.abc import Iterator
 from uuid import UUID
@@ -80,4 +81,4 @@ def _standing(stage: Stage) -> tuple[int, int | None, str]:
 
 def artifact_key(*words: str) -> str:
     """Prefect's keys: lower-case letters, digits and dashes."""
-    return "-".join(words).lower().translate(str.maketrans("_. ", "---"))
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")

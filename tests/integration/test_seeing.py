@@ -26,7 +26,7 @@ from vidclf import tracking
 
 pytestmark = pytest.mark.integration
 
-EPOCHS = 30
+EPOCHS = 12
 SETTINGS: dict[str, Any] = {
     "dataset": DATASET,
     "model": "cnn_lstm",

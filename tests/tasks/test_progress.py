@@ -6,6 +6,7 @@ import pytest
 
 from tasks import progress
 from tasks.progress import Board, Stage, describe
+from tasks.watch import artifact_key
 
 
 @pytest.fixture
@@ -40,3 +41,11 @@ def test_a_description_says_failures_rate_and_time_left() -> None:
     assert describe(Stage("x", 30, 50, 2, marks=((0.0, 10), (10.0, 30)))) == "2 failed, 2.0/s, 10 s left"
     assert describe(Stage("x", 50, 50)) == ""
     assert describe(Stage("x", 1, 2, note="epoch 1 of 2")) == "epoch 1 of 2"
+
+
+def test_a_key_has_the_letters_that_prefect_allows() -> None:
+    assert (
+        artifact_key("dancing-demo", "judge dancing@champion shuffled")
+        == "dancing-demo-judge-dancing-champion-shuffled"
+    )
+    assert artifact_key("ingest", "UCF_Sports.v2") == "ingest-ucf-sports-v2"

@@ -25,7 +25,7 @@ SHORTEST_SECRET = 6  # a shorter value would blank half of every message
 def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """A hook for ``on_failure`` and ``on_crashed``. A notification that fails is logged, and changes nothing."""
     addresses = os.environ.get(VARIABLE, "").split()
-    if not addresses:
+    if not addresses or flow_run.parent_task_run_id is not None:  # a flow inside another, which tells of it
         return
     from apprise import Apprise
 

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
@@ -36,8 +36,8 @@ def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
         yield box
 
 
-def tell(message: str, state: Any = Failed) -> FlowRun:
-    run = FlowRun(flow_id=uuid4(), name="train cnn_lstm on dancing-demo")
+def tell(message: str, state: Any = Failed, parent: UUID | None = None) -> FlowRun:
+    run = FlowRun(flow_id=uuid4(), name="train cnn_lstm on dancing-demo", parent_task_run_id=parent)
     tell_of_failure(train, run, state(message=message))
     return run
 
@@ -55,6 +55,8 @@ def test_a_failure_is_told_with_its_run_and_its_cause(mailbox: Mailbox) -> None:
     assert letter["message"] == f"TrackingError: MLflow does not answer\nflow run {run.id}"
     tell("its process is gone", Crashed)
     assert mailbox.letters[-1]["title"].endswith(": crashed")
+    tell("of a flow inside another", parent=uuid4())  # which tells of it
+    assert len(mailbox.letters) == 2
 
 
 def test_no_secret_is_told(mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:

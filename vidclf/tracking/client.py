@@ -16,7 +16,7 @@ from vidclf.reach import Unanswered, require_answer
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 
-#: A server that is being restarted is waited for: 2, 4, 8, 16 and 32 seconds. MLflow's own patience is ten minutes.
+#: A server that is being restarted is waited for, a minute in all. MLflow's own patience is ten.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from vidclf.home import home, tracking_uri
@@ -38,6 +38,7 @@ __all__ = [
     "log_metrics",
     "log_model",
     "log_table",
+    "log_tags",
     "log_text",
     "open_checkpoint_run",
     "open_run",
@@ -112,6 +113,10 @@ def log_metrics(run_id: str, metrics: Mapping[str, float], step: int = 0) -> Non
     """All at once, in one request."""
     now = int(time.time() * 1000)
     client().log_batch(run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
+
+
+def log_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    client().log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
 
 
 def log_figure(run_id: str, figure: Figure, path: str) -> None:

@@ -10,7 +10,6 @@ from mlflow.exceptions import MlflowException
 from vidclf.errors import VidclfError
 from vidclf.home import home, tracking_uri
 
-
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 

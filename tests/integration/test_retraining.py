@@ -1,0 +1,251 @@
+"""Retraining as a whole: when the champion changes and when it stays, also with kill -9, and with two at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from flows.server import prefect_server
+from tests.integration.test_killed import Kill
+from tests.integration.test_pipeline import ROOT, left_behind, settings_file
+from tests.snapshotted import DATASET, snapshotted
+from vidclf import tracking
+from vidclf.snapshot import dataset_store, point_latest_at, write_snapshot
+from vidclf.tracking import promotion, registry
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.filterwarnings("default")]  # MLflow's own
+
+DATA = {"num_frames": 2, "sampling_rate": 1, "side_size": 32, "crop_size": 32, "horizontal_flip": 0.0}
+#: Finds all of the twenty test videos, and half of them, which is guessing.
+GOOD = {"model": "cnn_lstm", "data": DATA, "optim": {"epochs": 4, "batch_size": 4, "learning_rate": 0.001}}
+BAD = {"model": "cnn_lstm", "data": DATA, "optim": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-9}}
+MOVED = ("train-dark-0", "train-light-0")  # training clips of the first snapshot, test clips of the second
+
+
+@dataclass(frozen=True)
+class World:
+    """A home with two snapshots of a dataset, of which the second has twice as many training clips."""
+
+    home: Path
+    server: str
+    first: str
+    second: str
+
+    def start(self, name: str, training: dict[str, Any], snapshot: str, *kills: Kill, **settings: Any) -> Run:
+        """``vidclf run retrain/demo`` for the registered model ``name``."""
+        folder = Path(tempfile.mkdtemp(dir=self.home))
+        given = {
+            "dataset": DATASET, "model_name": name, "ingest": None, "training": training, "snapshot": snapshot,
+            "num_ensemble_views": 1, "experiment": "retrained", **settings,
+        }  # fmt: skip
+        environment = {**os.environ, "VIDCLF_HOME": str(self.home), "PREFECT_API_URL": self.server}
+        if kills:
+            (folder / "kills.json").write_text(json.dumps([asdict(kill) for kill in kills]))
+            path = [str(ROOT / "tests/integration/killing"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+            environment |= {"KILLS": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, path))}
+        command = [sys.executable, "-m", "vidclf", "run", "retrain/demo", "--config", settings_file(folder, given)]
+        return Run(
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ),
+            folder,
+        )
+
+    def retrain(self, name: str, training: dict[str, Any], snapshot: str, **settings: Any) -> str:
+        """To the end; what was printed, in one line."""
+        return self.start(name, training, snapshot, **settings).end()[0]
+
+    def champion(self, name: str, checkpoint: Path) -> None:
+        registry.register(str(checkpoint), name, [promotion.CHAMPION])
+
+    def aliases(self, name: str) -> dict[str, int]:
+        return {alias: one.version for alias, one in promotion.standing(name).items()}
+
+    def decisions(self, name: str) -> list[dict[str, Any]]:
+        found = (self.home / "store/retrainings" / name).glob("*/decision.json")
+        return [json.loads(path.read_text()) for path in found]
+
+    def done(self, name: str) -> list[str]:
+        found = (self.home / "store/retrainings" / name).glob("*/done.json")
+        return [json.loads(path.read_text())["outcome"] for path in found]
+
+    def work(self) -> dict[str, float]:
+        """What was trained and asked, and when."""
+        models = self.home / "store/models"
+        found = [*models.glob("*/model.json"), *models.glob("*/evaluations/*/predictions.parquet")]
+        return {str(path): path.stat().st_mtime for path in found}
+
+    def tracked(self, name: str) -> list[Any]:
+        """MLflow's runs of decisions on a model."""
+        client = tracking.client()
+        experiment = client.get_experiment_by_name("retrained")
+        runs = client.search_runs([experiment.experiment_id]) if experiment else []
+        return [run for run in runs if run.data.tags["vidclf.work"].startswith(f"retrain-{name}-")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One that was started."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+
+    def end(self, status: int = 0) -> tuple[str, str]:
+        """Its stdout in one line, and its stderr."""
+        out, said = self.process.communicate(timeout=400)
+        assert self.process.returncode == status, said[-3000:]
+        kills = self.folder / "kills.json"
+        if kills.exists():
+            assert len(list(self.folder.glob("*.killed"))) == len(json.loads(kills.read_text())), said[-3000:]
+        return " ".join(out.split()), said
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("retrained")
+        patch.setenv("VIDCLF_HOME", str(folder / "server"))
+        patch.setenv("PREFECT_HOME", "set by the next line")
+        for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+            patch.delenv(name, raising=False)
+        with prefect_server() as server:
+            home = folder / "home"
+            snapshotted(home, {"train": 8, "val": 1, "test": 10})
+            yield World(home, server, *two_snapshots(home))
+            assert not left_behind(home)
+
+
+@pytest.fixture(autouse=True)
+def here(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDCLF_HOME", str(world.home))
+
+
+def two_snapshots(home: Path) -> tuple[str, str]:
+    """The dataset as it once was, with half of the training clips; and as it is now."""
+    store = dataset_store(str(home / "store"), DATASET)
+    latest = json.loads((Path(store.root) / "latest.json").read_text())["snapshot_id"]
+    rows = store.read_table(f"snapshots/{latest}/clips.parquet").to_pylist()
+    classes, made_by = (store.read_json(f"snapshots/{latest}/{name}.json") for name in ("classes", "made_by"))
+    late = [row for row in rows if row["split"] == "train" and int(row["clip_id"].rsplit("-", 1)[1]) >= 4]
+    now = [{**row, "split": "test"} if row["clip_id"] in MOVED else row for row in rows]
+    schema = store.read_table(f"snapshots/{latest}/clips.parquet").schema
+    found = []
+    for listed in ([row for row in rows if row not in late], now):
+        snapshot = write_snapshot(store, pa.Table.from_pylist(listed, schema=schema), classes, made_by)
+        point_latest_at(store, snapshot, "test")
+        found.append(snapshot.snapshot_id)
+    return found[0], found[1]
+
+
+@pytest.fixture(scope="module")
+def bad(world: World) -> Path:
+    """A checkpoint that learned nothing, on the first snapshot. A first run that ends without a champion makes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDCLF_HOME", str(world.home))
+        said = world.retrain("first", BAD, world.first)
+        assert "first: kept. There is no champion, but the challenger gets 50.0%" in said
+        assert world.aliases("first") == {"challenger": 1}
+        (made,) = (path for path in (world.home / "store/models").iterdir() if path.name.startswith("cnn_lstm-"))
+        return made
+
+
+def test_a_first_run_makes_a_champion_of_a_model_that_is_better_than_guessing(world: World, bad: Path) -> None:
+    said = world.retrain("first", GOOD, "latest")
+    assert "first: promoted. There was no champion, and the challenger gets 100.0%" in said
+    assert world.aliases("first") == {"champion": 2, "challenger": 2}
+
+    before, listed = world.work(), world.decisions("first")
+    again = world.retrain("first", GOOD, "latest")
+    assert "first: nothing to do. No challenger is due: 0 of 14 training clips are new" in again
+    assert (world.work(), world.decisions("first")) == (before, listed)
+
+    said = world.retrain("first", BAD, world.first, force=True)
+    assert "first: kept. The challenger is not better by 1 points: -50.0 points on 20 videos" in said
+    assert world.aliases("first") == {"champion": 2, "challenger": 1}
+    assert sorted(world.done("first")) == ["kept", "kept", "promoted"]
+
+
+def test_a_better_challenger_takes_the_place_and_everything_about_it_is_written_down(world: World, bad: Path) -> None:
+    world.champion("better", bad)
+    said = world.retrain("better", GOOD, world.second)
+    assert "better: promoted. The challenger is better: +50.0 points on 20 videos (10 that the challenger" in said
+    assert "20 judged of 22: 2 were learned from, 0 could not be asked about" in said
+    assert world.aliases("better") == {"champion": 2, "challenger": 2, "previous": 1}
+    (decision,) = world.decisions("better")
+    assert decision["figures"]["p"] == pytest.approx(1 / 1024)
+    assert decision["trained_because"] == "10 of 14 training clips are new"
+    (run,) = world.tracked("better")
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["difference_points"] == pytest.approx(50.0)
+    assert (run.data.tags["outcome"], run.data.tags["decision_id"]) == ("promoted", decision["decision_id"])
+    logged = {one.path for one in tracking.client().list_artifacts(run.info.run_id)}
+    assert {"decision.json", "decision.md", "report.html"} <= logged
+
+    promotion.rollback("better")
+    again = world.retrain("better", GOOD, world.second, force=True)  # the same model, the same videos
+    assert "better: nothing to do. It was decided on" in again
+    other = world.retrain("better", GOOD, world.second, force=True, margin=2.0)  # decided anew
+    assert "better: kept. The challenger was rolled back on" in other
+    assert world.aliases("better") == {"champion": 1, "challenger": 2}
+
+
+KILLS = {
+    "before the decision is written": Kill("link", "*/decision.json", "before", "driver"),
+    "when it is written and no alias has moved": Kill("link", "*/decision.json", "after", "driver"),
+    "while the aliases are about to move": Kill("link", "*/aliases/lease.json", "after", "driver"),
+    "when they have moved and nobody was told": Kill("remove", "*/aliases/lease.json", "before", "driver"),
+    "before it is closed": Kill("replace", "*/done.json", "before", "driver"),
+}
+
+
+@pytest.mark.parametrize("point", KILLS)
+def test_a_retraining_that_is_killed_ends_as_one_that_was_left_alone_when_it_is_started_again(
+    point: str, world: World, bad: Path
+) -> None:
+    name = f"killed-{list(KILLS).index(point)}"
+    world.champion(name, bad)
+    world.start(name, GOOD, world.second, KILLS[point]).end(status=-signal.SIGKILL)
+    assert world.aliases(name)["champion"] in (1, 2)
+    before = world.work()
+    world.retrain(name, GOOD, world.second)
+    assert world.work() == before, "something was trained or asked again"
+    assert world.aliases(name) == {"champion": 2, "challenger": 2, "previous": 1}
+    assert world.done(name) == ["promoted"]
+    assert len(world.decisions(name)) == 1
+    assert [run.info.status for run in world.tracked(name)] == ["FINISHED"]
+
+
+def test_of_two_at_once_one_decides_and_the_other_waits_for_it_by_name(world: World, bad: Path) -> None:
+    world.champion("both", bad)
+    runs = [world.start("both", GOOD, world.second) for _ in range(2)]
+    said = [run.end() for run in runs]
+    (winner,) = (number for number in (0, 1) if "both: promoted." in said[number][0])
+    assert "both: nothing to do. No challenger is due: 0 of 14" in said[1 - winner][0]
+    assert f"(process {runs[winner].process.pid}) works on" in said[1 - winner][1]
+    assert world.aliases("both") == {"champion": 2, "challenger": 2, "previous": 1}
+    assert len(world.decisions("both")) == 1
+
+
+def test_who_does_not_want_to_wait_is_told_who_works_there(world: World, bad: Path) -> None:
+    from vidclf.home import default_store
+    from vidclf.lease import hold
+    from vidclf.retraining import records
+
+    world.champion("busy", bad)
+    with hold(records.folder(default_store(), "busy"), "another"):
+        _, said = world.start("busy", GOOD, world.second, wait_hours=0).end(status=2)
+    assert f"vidclf: run another on {os.uname().nodename} (process {os.getpid()}) works on" in said
+    assert world.aliases("busy") == {"champion": 1}
+    shutil.rmtree(world.home / "store/retrainings/busy")

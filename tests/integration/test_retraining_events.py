@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,32 +17,56 @@ import yaml
 
 from flows.server import prefect_server
 from tests.integration.test_pipeline import ROOT
+from tests.snapshotted import DATASET, snapshotted
+from vidclf.snapshot import LATEST, dataset_store, write_snapshot
 
 pytestmark = pytest.mark.integration
 DEPLOYMENT = "retrain/kinetics-dancing"
 PATIENCE = 120.0  # seconds, for the server's triggers
 
-#: What flows say that publish snapshots: one inside a retraining first, one of another dataset, then two that count.
-ANNOUNCING = """
+#: Flows that publish: inside a retraining; another dataset; then two that count, the first of them twice.
+PUBLISHING = """
+import sys
 from prefect import flow
-from tasks.announce import announce, inside_retraining
+from tasks.announce import inside_retraining
+from tasks.publish import publish_snapshot
+from tasks.run import IngestRun
 from vidclf.config import IngestConfig
+from vidclf.lease import hold
+from vidclf.snapshot import dataset_store, read_snapshot
+
+store, first, second, third = sys.argv[1:]
 
 @flow
-def ingest(dataset: str, snapshot_id: str) -> None:
-    config = IngestConfig(dataset=dataset, annotations={"path": "videos"}, sources=[{"kind": "folder", "path": "videos"}])
-    announce(config, snapshot_id)
+def ingest(dataset: str, snapshot_id: str) -> str:
+    sources = [{"kind": "folder", "path": "videos"}]
+    config = IngestConfig(dataset=dataset, store=store, annotations={"path": "videos"}, sources=sources)
+    data = dataset_store(store, dataset)
+    with hold(data, "run") as lease:
+        return publish_snapshot(IngestRun(config, data, "run", lease, gate=None), read_snapshot(data, snapshot_id))
 
 @flow
 def retrain() -> None:
     with inside_retraining():
-        ingest("kinetics-dancing", "0" * 16)
+        ingest("kinetics-dancing", first)
 
 retrain()
-ingest("kinetics-700", "1" * 16)
-ingest("kinetics-dancing", "2" * 16)
-ingest("kinetics-dancing", "3" * 16)
+ingest("kinetics-700", second)
+ingest("kinetics-dancing", second)
+ingest("kinetics-dancing", second)
+ingest("kinetics-dancing", third)
 """
+
+
+def snapshots(folder: Path) -> list[str]:
+    """Three of each of two datasets in ``folder/store``, none of which is the latest yet."""
+    snapshot = snapshotted(folder, {"train": 2})
+    tiny, rows = dataset_store(str(folder / "store"), DATASET), snapshot.clips
+    tiny.delete(LATEST)
+    found = [write_snapshot(tiny, rows.slice(0, n), snapshot.classes, snapshot.made_by).snapshot_id for n in (1, 2, 3)]
+    for name in ("kinetics-dancing", "kinetics-700"):
+        shutil.copytree(tiny.root, Path(tiny.root).with_name(name))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -109,16 +134,17 @@ def test_a_snapshot_starts_one_retraining_weekly_ones_come_by_themselves_and_non
     assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert deployment["global_concurrency_limit"]["limit"] == 1
 
-    run(tmp_path, "-c", ANNOUNCING)
+    _, second, third = published = snapshots(tmp_path)
+    run(tmp_path, "-c", PUBLISHING, str(tmp_path / "store"), *published)
     runs = triggered(server, deployment, 2)
-    assert sorted(one["parameters"]["snapshot"] for one in runs) == ["2" * 16, "3" * 16]
+    assert sorted(one["parameters"]["snapshot"] for one in runs) == sorted([second, third])
     for one in runs:  # all else is the deployment's
         assert {**one["parameters"], "snapshot": None} == {**deployment["parameters"], "snapshot": None}
 
-    first, second = (one["id"] for one in runs)
-    assert propose(server, first, "PENDING") == ("ACCEPT", "Pending")
-    assert propose(server, first, "RUNNING") == ("ACCEPT", "Running")
-    assert propose(server, second, "PENDING") == ("REJECT", "AwaitingConcurrencySlot")
-    assert propose(server, first, "COMPLETED") == ("ACCEPT", "Completed")
-    assert propose(server, second, "PENDING") == ("ACCEPT", "Pending")
+    works, waits = (one["id"] for one in runs)
+    assert propose(server, works, "PENDING") == ("ACCEPT", "Pending")
+    assert propose(server, works, "RUNNING") == ("ACCEPT", "Running")
+    assert propose(server, waits, "PENDING") == ("REJECT", "AwaitingConcurrencySlot")
+    assert propose(server, works, "COMPLETED") == ("ACCEPT", "Completed")
+    assert propose(server, waits, "PENDING") == ("ACCEPT", "Pending")
     assert len(triggered(server, deployment, 2)) == 2

@@ -6,7 +6,6 @@ import contextlib
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from prefect import get_run_logger, task
@@ -40,21 +39,15 @@ REPORT = "report.html"
 STAGE = "retrain"  # what the display calls it
 
 
-@dataclass(frozen=True)
 class Retraining:
-    """What the tasks of one retraining share. Passed by reference."""
+    """What the tasks of one retraining share. Not a value; passed by reference."""
 
-    config: RetrainConfig
-    store: str  # root URI
-    lease: Lease
-
-    @property
-    def data(self) -> Store:
-        return dataset_store(self.store, self.config.dataset)
-
-    @property
-    def records(self) -> Store:
-        return records.folder(self.store, self.config.model_name)
+    def __init__(self, config: RetrainConfig, store: str, lease: Lease):
+        self.config = config
+        self.store = store  # root URI
+        self.lease = lease
+        self.data = dataset_store(store, config.dataset)
+        self.records = records.folder(store, config.model_name)
 
 
 @contextlib.contextmanager
@@ -81,7 +74,7 @@ def retraining(config: RetrainConfig) -> Iterator[Retraining]:
 def finish_decided(run: Retraining) -> None:
     """Carry out what a killed retraining had decided, as far as it still fits."""
     for decision in records.pending(run.records):
-        if has_snapshot(run.data, decision.snapshot_id):
+        if has_snapshot(dataset_store(run.store, decision.dataset), decision.snapshot_id):
             retrained = _carry_out(run, decision)
         else:
             retrained = None
@@ -158,7 +151,8 @@ def judge(run: Retraining, snapshot_id: str, challenger: Contestant, because: st
     promote, reason = deciding.conclude(figures, criteria, promotion.rolled_back_at(challenger, config.model_name))
     run.lease.check()
     best_first = sorted(verdicts.values(), key=lambda one: -one.evaluation.video_top1.value)
-    run.records.write_bytes(f"{name}/{REPORT}", report.write_report(run.data, best_first, config.report, reason))
+    of = f"{reason} Decided on {figures.judged} videos; what follows is of all that could be asked about."
+    run.records.write_bytes(f"{name}/{REPORT}", report.write_report(run.data, best_first, config.report, of))
     return records.write(
         run.records,
         Decision(
@@ -267,12 +261,12 @@ def _told(retrained: Retrained) -> Retrained:
 
 def _track(run: Retraining, retrained: Retrained, decision: Decision) -> None:
     """The decision as a run of MLflow, once."""
-    config, name = run.config, f"retrain-{decision.model_name}-{decision.decision_id}"
-    if tracking.find_finished(config.experiment, name):
+    experiment, name = run.config.experiment, f"retrain-{decision.model_name}-{decision.decision_id}"
+    if tracking.find_finished(experiment, name):
         return
-    params = config.model_dump(mode="json", exclude={"store", "ingest", "judging", "report"})
-    snapshot = read_snapshot(run.data, decision.snapshot_id)
-    run_id = tracking.open_run(config.experiment, name, params, snapshot, config.dataset, run.store)
+    params = decision.model_dump(mode="json", include={"model_name", "challenger", "champion", "criteria"})
+    snapshot = read_snapshot(dataset_store(run.store, decision.dataset), decision.snapshot_id)
+    run_id = tracking.open_run(experiment, name, params, snapshot, decision.dataset, run.store)
     try:
         tracking.log_metrics(run_id, saying.metrics(decision))
         tracking.log_tags(run_id, {"outcome": retrained.outcome, **saying.tags(decision)})

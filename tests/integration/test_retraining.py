@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,9 @@ from tests.integration.test_killed import Kill
 from tests.integration.test_pipeline import ROOT, left_behind, settings_file
 from tests.snapshotted import DATASET, snapshotted
 from vidclf import tracking
+from vidclf.home import default_store
+from vidclf.lease import hold
+from vidclf.retraining import records
 from vidclf.snapshot import dataset_store, point_latest_at, write_snapshot
 from vidclf.tracking import promotion, registry
 
@@ -39,6 +41,34 @@ BAD = {"model": "cnn_lstm", "data": DATA, "optim": {"epochs": 1, "batch_size": 8
 MOVED = ("train-dark-0", "train-light-0")  # training clips of the first snapshot, test clips of the second
 
 
+#: Several retrainings in one process, and what is done by hand between them.
+SCRIPT = """
+import json, sys
+from flows.retrain import retrain
+from tasks.cluster import cluster
+from vidclf.tracking import promotion, registry
+
+with cluster():
+    for name, settings in json.loads(sys.argv[1]):
+        if settings == "register":
+            registry.register("models:/first/1", name, ["champion"])
+        elif settings == "rollback":
+            promotion.rollback(name)
+        else:
+            done = retrain(**settings)
+            aliases = {alias: one.version for alias, one in promotion.standing(name).items()}
+            print(json.dumps({"outcome": done.outcome, "sentence": done.sentence, "aliases": aliases}))
+"""
+
+
+def settings_of(name: str, training: dict[str, Any], snapshot: str, **settings: Any) -> dict[str, Any]:
+    """Parameters of ``retrain`` for the registered model ``name``."""
+    return {
+        "dataset": DATASET, "model_name": name, "ingest": None, "training": training, "snapshot": snapshot,
+        "num_ensemble_views": 1, "judging": {"num_actors": 1}, "experiment": "retrained", **settings,
+    }  # fmt: skip
+
+
 @dataclass(frozen=True)
 class World:
     """A home with two snapshots of a dataset, of which the second has twice as many training clips."""
@@ -51,10 +81,7 @@ class World:
     def start(self, name: str, training: dict[str, Any], snapshot: str, *kills: Kill, **settings: Any) -> Run:
         """``vidclf run retrain/demo`` for the registered model ``name``."""
         folder = Path(tempfile.mkdtemp(dir=self.home))
-        given = {
-            "dataset": DATASET, "model_name": name, "ingest": None, "training": training, "snapshot": snapshot,
-            "num_ensemble_views": 1, "judging": {"num_actors": 1}, "experiment": "retrained", **settings,
-        }  # fmt: skip
+        given = settings_of(name, training, snapshot, **settings)
         environment = {**os.environ, "VIDCLF_HOME": str(self.home), "PREFECT_API_URL": self.server}
         if kills:
             (folder / "kills.json").write_text(json.dumps([asdict(kill) for kill in kills]))
@@ -68,12 +95,9 @@ class World:
             folder,
         )
 
-    def retrain(self, name: str, training: dict[str, Any], snapshot: str, **settings: Any) -> str:
-        """To the end; what was printed, in one line."""
-        return self.start(name, training, snapshot, **settings).end()[0]
-
-    def champion(self, name: str, checkpoint: Path) -> None:
-        registry.register(str(checkpoint), name, [promotion.CHAMPION])
+    def champion(self, name: str) -> None:
+        """Make the model that learned nothing the champion of ``name``; it was trained on the first snapshot."""
+        registry.register("models:/first/1", name, [promotion.CHAMPION])
 
     def aliases(self, name: str) -> dict[str, int]:
         return {alias: one.version for alias, one in promotion.standing(name).items()}
@@ -130,7 +154,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             patch.delenv(name, raising=False)
         with prefect_server() as server:
             home = folder / "home"
-            snapshotted(home, {"train": 8, "val": 1, "test": 10})
+            snapshotted(home, {"train": 8, "val": 1, "test": 10}, failed=2)
             yield World(home, server, *two_snapshots(home))
             assert not left_behind(home)
 
@@ -158,55 +182,69 @@ def two_snapshots(home: Path) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def bad(world: World) -> Path:
-    """A checkpoint that learned nothing, on the first snapshot. A first run that ends without a champion makes it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VIDCLF_HOME", str(world.home))
-        said = world.retrain("first", BAD, world.first)
-        assert "first: kept. There is no champion, but the challenger gets 50.0%" in said
-        assert world.aliases("first") == {"challenger": 1}
-        (made,) = (path for path in (world.home / "store/models").iterdir() if path.name.startswith("cnn_lstm-"))
-        return made
+def told(world: World) -> list[dict[str, Any]]:
+    """What came of eight retrainings, one after the other."""
+    steps: list[tuple[str, Any]] = [
+        ("first", settings_of("first", BAD, world.first)),
+        ("first", settings_of("first", GOOD, "latest")),
+        ("first", settings_of("first", GOOD, "latest")),
+        ("first", settings_of("first", BAD, world.first, force=True)),
+        ("better", "register"),
+        ("better", settings_of("better", GOOD, world.second)),
+        ("better", "rollback"),
+        ("better", settings_of("better", GOOD, world.second)),
+        ("better", settings_of("better", GOOD, world.second, force=True)),
+        ("better", settings_of("better", GOOD, world.second, force=True, margin=2.0)),
+    ]
+    environment = {**os.environ, "VIDCLF_HOME": str(world.home), "PREFECT_API_URL": world.server}
+    command = [sys.executable, "-c", SCRIPT, json.dumps(steps)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def test_a_first_run_makes_a_champion_of_a_model_that_is_better_than_guessing(world: World, bad: Path) -> None:
-    said = world.retrain("first", GOOD, "latest")
-    assert "first: promoted. There was no champion, and the challenger gets 100.0%" in said
-    assert world.aliases("first") == {"champion": 2, "challenger": 2}
-
-    before, listed = world.work(), world.decisions("first")
-    again = world.retrain("first", GOOD, "latest")
-    assert "first: nothing to do. No challenger is due: 0 of 14 training clips are new" in again
-    assert (world.work(), world.decisions("first")) == (before, listed)
-
-    said = world.retrain("first", BAD, world.first, force=True)
-    assert "first: kept. The challenger is not better by 1 points: -50.0 points on 20 videos" in said
-    assert world.aliases("first") == {"champion": 2, "challenger": 1}
-    assert sorted(world.done("first")) == ["kept", "kept", "promoted"]
+def test_a_first_run_makes_a_champion_only_of_a_model_that_is_better_than_guessing(told: list[dict[str, Any]]) -> None:
+    guessing, good = told[:2]
+    assert (guessing["outcome"], guessing["aliases"]) == ("kept", {"challenger": 1})
+    assert guessing["sentence"].startswith("There is no champion, but the challenger gets 50.0%")
+    assert (good["outcome"], good["aliases"]) == ("promoted", {"champion": 2, "challenger": 2})
+    assert good["sentence"].startswith("There was no champion, and the challenger gets 100.0%")
 
 
-def test_a_better_challenger_takes_the_place_and_everything_about_it_is_written_down(world: World, bad: Path) -> None:
-    world.champion("better", bad)
-    said = world.retrain("better", GOOD, world.second)
-    assert "better: promoted. The challenger is better: +50.0 points on 20 videos (10 that the challenger" in said
-    assert "20 judged of 22: 2 were learned from, 0 could not be asked about" in said
-    assert world.aliases("better") == {"champion": 2, "challenger": 2, "previous": 1}
-    (decision,) = world.decisions("better")
+def test_without_news_nothing_is_done(told: list[dict[str, Any]]) -> None:
+    assert (told[2]["outcome"], told[2]["aliases"]) == ("nothing to do", {"champion": 2, "challenger": 2})
+    assert told[2]["sentence"].startswith("No challenger is due: 0 of 14 training clips are new")
+
+
+def test_with_a_worse_challenger_the_champion_stays(told: list[dict[str, Any]]) -> None:
+    assert (told[3]["outcome"], told[3]["aliases"]) == ("kept", {"champion": 2, "challenger": 1})
+    assert told[3]["sentence"].startswith("The challenger is not better by 1 points: -50.0 points on 20 videos")
+
+
+def test_a_better_challenger_takes_the_place_and_everything_about_it_is_written_down(
+    world: World, told: list[dict[str, Any]]
+) -> None:
+    assert (told[4]["outcome"], told[4]["aliases"]) == ("promoted", {"champion": 2, "challenger": 2, "previous": 1})
+    assert told[4]["sentence"].startswith("The challenger is better: +50.0 points on 20 videos (10 that the challenger")
+    decision = next(one for one in world.decisions("better") if one["promote"])
+    figures = {name: decision["figures"][name] for name in ("annotated", "judged", "learned", "unanswered")}
+    assert figures == {"annotated": 24, "judged": 20, "learned": 2, "unanswered": 2}
     assert decision["figures"]["p"] == pytest.approx(1 / 1024)
-    assert decision["trained_because"] == "10 of 14 training clips are new"
-    (run,) = world.tracked("better")
-    assert run.info.status == "FINISHED"
+    assert decision["trained_because"] == "8 of 14 training clips are new"
+    run = next(run for run in world.tracked("better") if run.data.tags["decision_id"] == decision["decision_id"])
+    assert (run.info.status, run.data.tags["outcome"]) == ("FINISHED", "promoted")
     assert run.data.metrics["difference_points"] == pytest.approx(50.0)
-    assert (run.data.tags["outcome"], run.data.tags["decision_id"]) == ("promoted", decision["decision_id"])
     logged = {one.path for one in tracking.client().list_artifacts(run.info.run_id)}
     assert {"decision.json", "decision.md", "report.html"} <= logged
 
-    promotion.rollback("better")
-    again = world.retrain("better", GOOD, world.second, force=True)  # the same model, the same videos
-    assert "better: nothing to do. It was decided on" in again
-    other = world.retrain("better", GOOD, world.second, force=True, margin=2.0)  # decided anew
-    assert "better: kept. The challenger was rolled back on" in other
-    assert world.aliases("better") == {"champion": 1, "challenger": 2}
+
+def test_what_was_rolled_back_stays_back(told: list[dict[str, Any]]) -> None:
+    by_itself, forced, decided_anew = told[5:]
+    assert by_itself["sentence"].startswith("No challenger is due: 0 of 14")
+    assert forced["sentence"].startswith("It was decided on ")
+    assert decided_anew["sentence"].startswith("The challenger was rolled back on ")
+    assert [one["outcome"] for one in told[5:]] == ["nothing to do", "nothing to do", "kept"]
+    assert {json.dumps(one["aliases"]) for one in told[5:]} == {json.dumps({"champion": 1, "challenger": 2})}
 
 
 KILLS = {
@@ -218,14 +256,14 @@ KILLS = {
 
 @pytest.mark.parametrize("point", KILLS)
 def test_a_retraining_that_is_killed_ends_as_one_that_was_left_alone_when_it_is_started_again(
-    point: str, world: World, bad: Path
+    point: str, world: World, told: list[dict[str, Any]]
 ) -> None:
     name = f"killed-{list(KILLS).index(point)}"
-    world.champion(name, bad)
+    world.champion(name)
     world.start(name, GOOD, world.second, KILLS[point]).end(status=-signal.SIGKILL)
     assert world.aliases(name)["champion"] in (1, 2)
     before = world.work()
-    world.retrain(name, GOOD, world.second)
+    world.start(name, GOOD, world.second).end()
     assert world.work() == before, "something was trained or asked again"
     assert world.aliases(name) == {"champion": 2, "challenger": 2, "previous": 1}
     assert world.done(name) == ["promoted"]
@@ -233,9 +271,12 @@ def test_a_retraining_that_is_killed_ends_as_one_that_was_left_alone_when_it_is_
     assert [run.info.status for run in world.tracked(name)] == ["FINISHED"]
 
 
-def test_of_two_at_once_one_decides_and_the_other_waits_for_it_by_name(world: World, bad: Path) -> None:
-    world.champion("both", bad)
-    runs = [world.start("both", GOOD, world.second) for _ in range(2)]
+def test_of_two_at_once_one_decides_and_the_other_waits_for_it_by_name(
+    world: World, told: list[dict[str, Any]]
+) -> None:
+    world.champion("both")
+    training = {**GOOD, "seed": 1}  # not done yet: it takes longer than the other needs to come to the lease
+    runs = [world.start("both", training, world.second) for _ in range(2)]
     said = [run.end() for run in runs]
     (winner,) = (number for number in (0, 1) if "both: promoted." in said[number][0])
     assert "both: nothing to do. No challenger is due: 0 of 14" in said[1 - winner][0]
@@ -244,14 +285,9 @@ def test_of_two_at_once_one_decides_and_the_other_waits_for_it_by_name(world: Wo
     assert len(world.decisions("both")) == 1
 
 
-def test_who_does_not_want_to_wait_is_told_who_works_there(world: World, bad: Path) -> None:
-    from vidclf.home import default_store
-    from vidclf.lease import hold
-    from vidclf.retraining import records
-
-    world.champion("busy", bad)
+def test_who_does_not_want_to_wait_is_told_who_works_there(world: World, told: list[dict[str, Any]]) -> None:
+    world.champion("busy")
     with hold(records.folder(default_store(), "busy"), "another"):
         _, said = world.start("busy", GOOD, world.second, wait_hours=0).end(status=2)
     assert f"vidclf: run another on {os.uname().nodename} (process {os.getpid()}) works on" in said
     assert world.aliases("busy") == {"champion": 1}
-    shutil.rmtree(world.home / "store/retrainings/busy")

@@ -44,9 +44,23 @@ MOVED = ("train-dark-0", "train-light-0")  # training clips of the first snapsho
 #: Several retrainings in one process, and what is done by hand between them.
 SCRIPT = """
 import json, sys
+from prefect import flow
 from flows.retrain import retrain
 from tasks.cluster import cluster
+from tasks.retrain import carry_out, judge, retraining
+from vidclf.config import RetrainConfig
 from vidclf.tracking import promotion, registry
+
+@flow
+def retrain_while_the_champion_changes(settings):
+    name = settings["model_name"]
+    challenger = promotion.contestant(registry.register("models:/first/2", name))
+    with retraining(RetrainConfig(**settings)) as run:
+        decision = judge(run, settings["snapshot"], challenger, "it was due")
+        registry.remove_alias(name, "champion")
+        overtaken = carry_out(run, decision) is None and not promotion.standing(name)
+        done = carry_out(run, judge(run, settings["snapshot"], challenger, "it was due"))
+    return overtaken, done
 
 with cluster():
     for name, settings in json.loads(sys.argv[1]):
@@ -55,9 +69,10 @@ with cluster():
         elif settings == "rollback":
             promotion.rollback(name)
         else:
-            done = retrain(**settings)
+            changing = retrain_while_the_champion_changes(settings) if name == "changing" else None
+            overtaken, done = changing or (False, retrain(**settings))
             aliases = {alias: one.version for alias, one in promotion.standing(name).items()}
-            print(json.dumps({"outcome": done.outcome, "sentence": done.sentence, "aliases": aliases}))
+            print(json.dumps({"outcome": done.outcome, "sentence": done.sentence, "aliases": aliases, "overtaken": overtaken}))
 """
 
 
@@ -183,7 +198,7 @@ def two_snapshots(home: Path) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def told(world: World) -> list[dict[str, Any]]:
-    """What came of eight retrainings, one after the other."""
+    """What came of nine retrainings, one after the other."""
     steps: list[tuple[str, Any]] = [
         ("first", settings_of("first", BAD, world.first)),
         ("first", settings_of("first", GOOD, "latest")),
@@ -195,6 +210,8 @@ def told(world: World) -> list[dict[str, Any]]:
         ("better", settings_of("better", GOOD, world.second)),
         ("better", settings_of("better", GOOD, world.second, force=True)),
         ("better", settings_of("better", GOOD, world.second, force=True, margin=2.0)),
+        ("changing", "register"),
+        ("changing", settings_of("changing", GOOD, world.second)),
     ]
     environment = {**os.environ, "VIDCLF_HOME": str(world.home), "PREFECT_API_URL": world.server}
     command = [sys.executable, "-c", SCRIPT, json.dumps(steps)]
@@ -239,12 +256,21 @@ def test_a_better_challenger_takes_the_place_and_everything_about_it_is_written_
 
 
 def test_what_was_rolled_back_stays_back(told: list[dict[str, Any]]) -> None:
-    by_itself, forced, decided_anew = told[5:]
+    by_itself, forced, decided_anew = told[5:8]
     assert by_itself["sentence"].startswith("No challenger is due: 0 of 14")
     assert forced["sentence"].startswith("It was decided on ")
     assert decided_anew["sentence"].startswith("The challenger was rolled back on ")
-    assert [one["outcome"] for one in told[5:]] == ["nothing to do", "nothing to do", "kept"]
-    assert {json.dumps(one["aliases"]) for one in told[5:]} == {json.dumps({"champion": 1, "challenger": 2})}
+    assert [one["outcome"] for one in told[5:8]] == ["nothing to do", "nothing to do", "kept"]
+    assert {json.dumps(one["aliases"]) for one in told[5:8]} == {json.dumps({"champion": 1, "challenger": 2})}
+
+
+def test_a_champion_that_changed_meanwhile_is_judged_against_in_its_turn(
+    world: World, told: list[dict[str, Any]]
+) -> None:
+    assert told[8]["overtaken"]
+    assert (told[8]["outcome"], told[8]["aliases"]) == ("promoted", {"champion": 2, "challenger": 2})
+    assert told[8]["sentence"].startswith("There was no champion, and the challenger gets 100.0%")
+    assert sorted(world.done("changing")) == ["overtaken", "promoted"]
 
 
 KILLS = {

@@ -81,14 +81,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         content["deployments"] = [one for one in content["deployments"] if one["entrypoint"] == "flows.retrain.retrain"]
         (folder / "prefect.yaml").write_text(yaml.safe_dump(content))
         with prefect_server() as address, httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
-            run(folder, "-m", "prefect", "work-pool", "create", "--type", "process", "local")
-            run(folder, "-m", "prefect", "--no-prompt", "deploy", "--all")
+            run(folder, client, "-m", "prefect", "work-pool", "create", "--type", "process", "local")
+            run(folder, client, "-m", "prefect", "--no-prompt", "deploy", "--all")
             yield client
 
 
-def run(folder: Path, *command: str) -> None:
+def run(folder: Path, server: httpx.Client, *command: str) -> None:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path, "PREFECT_API_URL": str(server.base_url).rstrip("/")}
     done = subprocess.run(
         [sys.executable, *command],
         cwd=folder,
@@ -135,7 +135,7 @@ def test_a_snapshot_starts_one_retraining_weekly_ones_come_by_themselves_and_non
     assert deployment["global_concurrency_limit"]["limit"] == 1
 
     _, second, third = published = snapshots(tmp_path)
-    run(tmp_path, "-c", PUBLISHING, str(tmp_path / "store"), *published)
+    run(tmp_path, server, "-c", PUBLISHING, str(tmp_path / "store"), *published)
     runs = triggered(server, deployment, 2)
     assert sorted(one["parameters"]["snapshot"] for one in runs) == sorted([second, third])
     for one in runs:  # all else is the deployment's

@@ -183,7 +183,7 @@ def test_a_decision_on_a_version_that_is_no_more_moves_nothing(
     gone = versions[1].model_copy(update={"version": 7})
     other = versions[1].model_copy(update={"model": "models:/m-0123"})
     for challenger in (gone, other):
-        assert promotion.carry_out(decide(kept, challenger, versions[0]), kept, guard) is Outcome.OVERTAKEN
+        assert promotion.carry_out(decide(kept, challenger, versions[0]), kept, guard) is Outcome.TAKEN_BACK
     assert aliases() == {"champion": 1}
 
 

@@ -15,7 +15,7 @@ class Outcome(StrEnum):
     KEPT = "kept"
     NOTHING = "nothing to do"
     OVERTAKEN = "overtaken"  # the champion is another than it was made against
-    TAKEN_BACK = "taken back"  # somebody moved the alias away again; nothing is moved
+    TAKEN_BACK = "taken back"  # somebody moved the alias away again, or deleted the version; nothing is moved
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def carry_out(decision: Decision, kept: Store, guard: Lease) -> Outcome:
 
     Returns:
         ``OVERTAKEN``: the champion is another than the one that was judged, nothing moved. ``TAKEN_BACK``: it was promoted,
-        and somebody has moved the alias away since; it stays where it is.
+        and somebody has moved the alias away since, or the challenger is not in the registry any more; nothing moved.
 
     Raises:
         LeaseLost: somebody else retrains the model.
@@ -86,7 +86,7 @@ def carry_out(decision: Decision, kept: Store, guard: Lease) -> Outcome:
         against = decision.champion.version if decision.champion else None
         challenger = _version(name, judged)
         if challenger is None:
-            return Outcome.OVERTAKEN
+            return Outcome.TAKEN_BACK
         moved = decision.promote and champion == judged.version
         promoted_before = challenger.tags.get(PROMOTED_BY) == decision.decision_id
         if decision.promote and not moved and (promoted_before or ROLLED_BACK in challenger.tags):

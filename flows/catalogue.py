@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from vidclf.config import CompareConfig, EvaluateConfig, IngestConfig, TrainConfig, parse
+from vidclf.config import CompareConfig, EvaluateConfig, IngestConfig, RetrainConfig, TrainConfig, parse
 from vidclf.config.pytorchvideo import translated
 from vidclf.errors import ConfigError
 
@@ -22,6 +22,7 @@ CONFIGURATIONS: dict[str, type[BaseModel]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "compare": CompareConfig,
+    "retrain": RetrainConfig,
 }
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from flows.catalogue import Job, find_job
 from flows.preflight import check
 from flows.server import prefect_server
-from vidclf.config import EvaluateConfig, IngestConfig, TrainConfig
+from vidclf.config import EvaluateConfig, IngestConfig, RetrainConfig, TrainConfig
 from vidclf.errors import ConfigError, StorageError
 from vidclf.home import default_store, home
 from vidclf.snapshot import dataset_store, read_snapshot
@@ -118,5 +118,7 @@ def _report(job: Job, result: Any) -> None:
         summary.print_checkpoint(result, sys.stdout)
     elif isinstance(job.config, EvaluateConfig):
         summary.print_evaluation(result, sys.stdout)
+    elif isinstance(job.config, RetrainConfig):
+        summary.print_retraining(result, sys.stdout)
     else:
         summary.print_comparison(result, sys.stdout)

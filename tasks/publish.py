@@ -6,6 +6,7 @@ import pyarrow as pa
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from tasks.announce import announce
 from tasks.page import places_of_data, show_run
 from tasks.run import IngestRun
 from vidclf.errors import VidclfError
@@ -44,7 +45,7 @@ def write_manifest(run: IngestRun) -> Snapshot:
 
 @task(name="publish", cache_policy=NO_CACHE)
 def publish_snapshot(run: IngestRun, snapshot: Snapshot) -> str:
-    """Make the snapshot the latest if enough clips succeeded; its snapshot_id.
+    """Make the snapshot the latest if enough clips succeeded, and announce it if it is a new one; its snapshot_id.
 
     Raises:
         TooFewClips: fewer than ``publish.min_ok_share``; the old snapshot stays the latest.
@@ -59,7 +60,8 @@ def publish_snapshot(run: IngestRun, snapshot: Snapshot) -> str:
             f"snapshot {snapshot.snapshot_id} of {run.store.uri} was written, but not made the latest"
         )
     run.lease.check()
-    point_latest_at(run.store, snapshot, run.run_id)
+    if point_latest_at(run.store, snapshot, run.run_id):
+        announce(run.config, snapshot.snapshot_id)
     get_run_logger().info("published %s: %s", snapshot.snapshot_id, snapshot.stats["status"])
     _show(run, snapshot, f"{share:.1%} of the clips are ok: published")
     return snapshot.snapshot_id

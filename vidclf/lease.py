@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vidclf.errors import ConfigError, StorageError
@@ -18,6 +18,7 @@ from vidclf.storage import Store
 LEASE_PATH = "lease.json"
 TTL_SECONDS = 60.0
 RENEW_SECONDS = 15.0
+POLL_SECONDS = 1.0
 RACES = 3
 
 
@@ -120,20 +121,40 @@ class Lease:
 
 
 @contextlib.contextmanager
-def hold(store: Store, run_id: str) -> Iterator[Lease]:
+def hold(
+    store: Store, run_id: str, patience: float = 0.0, on_wait: Callable[[LeaseHeld], None] = lambda held: None
+) -> Iterator[Lease]:
     """Hold the dataset's lease for the length of a ``with`` block.
+
+    Args:
+        patience: seconds to wait for a living run that has it.
+        on_wait: told, when the waiting begins, who has it.
 
     Raises:
         LeaseHeld: a living run has it; the message says which.
     """
     lease = Lease(store, run_id)
-    lease._acquire()
+    _acquire_within(lease, patience, on_wait)
     renewer = threading.Thread(target=lease._renew_until_released, name="lease", daemon=True)
     renewer.start()
     try:
         yield lease
     finally:
         lease._release(renewer)
+
+
+def _acquire_within(lease: Lease, patience: float, on_wait: Callable[[LeaseHeld], None]) -> None:
+    until, waits = time.monotonic() + patience, False
+    while True:
+        try:
+            return lease._acquire()
+        except LeaseHeld as held:
+            if time.monotonic() >= until:
+                raise
+            if not waits:
+                on_wait(held)
+            waits = True
+        time.sleep(min(POLL_SECONDS, max(0.0, until - time.monotonic())))
 
 
 def _is_dead(holder: dict[str, object]) -> bool:

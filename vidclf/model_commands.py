@@ -76,6 +76,23 @@ def registered(name: str | None, as_json: bool) -> None:
         click.echo("no model is registered yet: vidclf models register CHECKPOINT NAME --alias champion")
 
 
+@models.command()
+@click.argument("name")
+def rollback(name: str) -> None:
+    """Make the version that was champion before the last promotion of the model NAME champion again."""
+    from vidclf.tracking import promotion
+
+    done = promotion.rollback(name)
+    here, before = done.champion, done.before
+    if before is None:
+        click.echo(f"{name}@champion is version {here.version}; an interrupted move is cleared away")
+        return
+    click.echo(
+        f"{name}@champion is version {here.version} again, which was champion before version {before.version}; "
+        f"no retraining promotes version {before.version} again"
+    )
+
+
 @click.command()
 @click.argument("model")
 @click.option("--to", "form", type=click.Choice(["onnx", "torch-export"]), required=True, help="What it becomes.")

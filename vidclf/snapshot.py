@@ -115,8 +115,11 @@ def write_snapshot(store: Store, clips: pa.Table, classes: list[str], made_by: d
     return snapshot
 
 
-def point_latest_at(store: Store, snapshot: Snapshot, run_id: str) -> None:
+def point_latest_at(store: Store, snapshot: Snapshot, run_id: str) -> bool:
     """Make ``snapshot`` the dataset's latest, atomically; the file remembers what was published before it.
+
+    Returns:
+        Whether that changed anything: False where it was the latest already.
 
     Raises:
         StorageError: somebody else published in between.
@@ -124,7 +127,7 @@ def point_latest_at(store: Store, snapshot: Snapshot, run_id: str) -> None:
     found = store.read_versioned(LATEST)
     before = json.loads(found[0]) if found else {}
     if before.get("snapshot_id") == snapshot.snapshot_id:
-        return
+        return False
     names = ("snapshot_id", "published_at", "run_id")
     latest = {
         "snapshot_id": snapshot.snapshot_id,
@@ -135,6 +138,7 @@ def point_latest_at(store: Store, snapshot: Snapshot, run_id: str) -> None:
     }
     if not store.replace(LATEST, json.dumps(latest, indent=2).encode(), found[1] if found else None):
         raise StorageError(f"{store.uri}: somebody else published in this moment; run again")
+    return True
 
 
 def report_of(store: Store, snapshot_id: str) -> str | None:
@@ -154,6 +158,11 @@ def latest_id(store: Store) -> str | None:
     return str(json.loads(found[0])["snapshot_id"]) if found else None
 
 
+def has_snapshot(store: Store, snapshot_id: str) -> bool:
+    """Whether there is a snapshot of this id, complete."""
+    return store.exists(f"snapshots/{snapshot_id}/stats.json")  # written last
+
+
 def read_snapshot(store: Store, snapshot_id: str = "latest") -> Snapshot:
     """Read a published snapshot.
 
@@ -166,7 +175,7 @@ def read_snapshot(store: Store, snapshot_id: str = "latest") -> Snapshot:
             raise ConfigError(f"dataset {store.uri} has no snapshot yet: run an ingest first")
         snapshot_id = named
     folder = f"snapshots/{snapshot_id}"
-    if not store.exists(f"{folder}/stats.json"):
+    if not has_snapshot(store, snapshot_id):
         raise ConfigError(f"dataset {store.uri} has no snapshot {snapshot_id!r}")
     return Snapshot(
         snapshot_id,

@@ -17,6 +17,8 @@ from vidclf.forecast import Forecast
 from vidclf.models import ModelSpec
 from vidclf.models.checkpoint import read_card
 from vidclf.models.cost import measure
+from vidclf.retraining import outcome
+from vidclf.retraining.outcome import Retrained
 from vidclf.snapshot import Snapshot
 
 SPLIT_ORDER = ("train", "val", "test")
@@ -101,6 +103,21 @@ def print_comparison(compared: Comparison, to: TextIO) -> None:
         console.print(f"- {sentence}")
     if compared.report:
         console.print(f"report: {compared.report}", soft_wrap=True, highlight=False)
+
+
+def print_retraining(retrained: Retrained, to: TextIO) -> None:
+    """What was decided, the figures, and where they are."""
+    console = Console(file=to) if to.isatty() else Console(file=to, width=120)
+    console.print(f"{retrained.model_name}: {retrained.outcome}. {escape(retrained.sentence)}")
+    if retrained.decision is None:
+        return
+    table = Table(show_header=False, box=box.SIMPLE)
+    for name, value in outcome.rows(retrained.decision):
+        table.add_row(name, escape(value))
+    console.print(table)
+    for notice in retrained.decision.notices:
+        console.print(f"- {escape(notice)}")
+    console.print(f"decision and report: {retrained.folder}", soft_wrap=True, highlight=False)
 
 
 def print_models(models: Sequence[ModelSpec], to: TextIO) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.catalogue import CONFIGURATIONS, find_job, merged, parse_setting, read_deployments
-from vidclf.config import CompareConfig, IngestConfig, parse
+from vidclf.config import CompareConfig, IngestConfig, RetrainConfig, parse
 from vidclf.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +25,7 @@ def test_every_deployments_parameters_are_a_valid_configuration() -> None:
     }
     wanted |= {"train/demo", "compare/demo", "train/kinetics-dancing"}
     wanted |= {"compare/kinetics-dancing", "compare/hmdb51", "evaluate/kinetics-i3d", "evaluate/demo"}
+    wanted |= {"retrain/demo", "retrain/kinetics-dancing"}
     assert wanted <= set(deployments)
     for name, (flow, parameters) in deployments.items():
         parse(CONFIGURATIONS[flow], parameters, name)
@@ -40,6 +41,14 @@ def test_a_training_of_the_comparison_is_the_one_that_train_demo_does() -> None:
     compared = find_job("compare/demo").config.trainings()  # type: ignore[attr-defined]
     alone = find_job("train/demo").config
     assert compared[alone.model] == alone  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["demo", "kinetics-dancing"])
+def test_a_retraining_does_what_the_deployments_of_its_steps_do(name: str) -> None:
+    config, ingest, training = (find_job(f"{flow}/{name}").config for flow in ("retrain", "ingest", "train"))
+    assert isinstance(config, RetrainConfig)
+    assert parse(IngestConfig, config.ingest_settings() or {}) == ingest
+    assert config.train_config("latest") == training
 
 
 def test_an_approach_of_a_deployment_can_be_left_out_and_a_trained_model_put_beside_the_others() -> None:

@@ -28,6 +28,33 @@ def test_a_second_run_is_told_who_works_there(tmp_path: Path) -> None:
         pass
 
 
+def test_who_has_patience_is_told_once_for_whom_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.01)
+    told: list[LeaseHeld] = []
+    release = threading.Event()
+
+    def on_wait(held: LeaseHeld) -> None:
+        told.append(held)
+        release.set()
+
+    def work() -> None:
+        with hold(Store(tmp_path), "first"):
+            holds.set()
+            release.wait()
+
+    holds = threading.Event()
+    first = threading.Thread(target=work)
+    first.start()
+    holds.wait()
+    with pytest.raises(LeaseHeld), hold(Store(tmp_path), "second", patience=0.05):
+        pass
+    with hold(Store(tmp_path), "third", patience=60, on_wait=on_wait) as held:
+        held.check()
+    first.join()
+    (who,) = told
+    assert "run first on " in str(who)
+
+
 def test_of_many_at_once_one_gets_it_and_the_others_name_it(tmp_path: Path) -> None:
     held: list[str] = []
     said: list[str] = []

@@ -54,7 +54,8 @@ def test_a_snapshot_is_seen_once_latest_points_at_it(tmp_path: Path) -> None:
     assert latest_id(store) is None
     with pytest.raises(ConfigError, match="has no snapshot yet"):
         read_snapshot(store)
-    point_latest_at(store, written, "run")
+    assert point_latest_at(store, written, "run")
+    assert not point_latest_at(store, written, "another run")  # it is that already
     found = read_snapshot(store)
     assert found.snapshot_id == written.snapshot_id
     assert found.clips.to_pylist() == written.clips.to_pylist()

@@ -18,6 +18,7 @@ from vidclf.config.ingest import (
     PublishConfig,
     ReportConfig,
 )
+from vidclf.config.retraining import RetrainConfig
 from vidclf.config.training import DataConfig, OptimConfig, TrainConfig, Unfreezing
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "PublishConfig",
     "ReportConfig",
     "ReportingConfig",
+    "RetrainConfig",
     "Split",
     "TrainConfig",
     "Unfreezing",

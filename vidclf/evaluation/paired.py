@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -60,6 +61,18 @@ def mcnemar(only_first: int, only_second: int) -> tuple[float, float]:
     exact = min(1.0, 2 * tail / total)
     mid = 1 - ways / (2 * total) if only_first == only_second else (2 * tail - ways) / total
     return exact, mid
+
+
+def exact_p_of_better(only_first: int, only_second: int) -> float:
+    """One-sided p-value of McNemar's exact conditional test: how likely the first model would be ahead by so much, or by
+    more, were the two equally good.
+
+    Args:
+        only_first: videos that the first model alone got right.
+        only_second: those that the second alone got right.
+    """
+    n = only_first + only_second
+    return sum(math.comb(n, k) for k in range(only_first, n + 1)) / (1 << n)
 
 
 def compare_pairs(right: Mapping[str, Mapping[str, bool]]) -> tuple[Paired, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from vidclf.home import artifacts_destination, tracking_uri
 from vidclf.scratch import scratch_folder
@@ -41,6 +41,7 @@ __all__ = [
     "log_metrics",
     "log_model",
     "log_table",
+    "log_tags",
     "log_text",
     "open_checkpoint_run",
     "open_run",
@@ -120,6 +121,11 @@ def log_metrics(run_id: str, metrics: Mapping[str, float], step: int = 0) -> Non
     """All at once, in one request."""
     now = int(time.time() * 1000)
     client().log_batch(run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
+
+
+@explained()
+def log_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    client().log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
 
 
 @explained()

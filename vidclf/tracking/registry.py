@@ -39,6 +39,8 @@ class Registered:
     snapshot_id: str
     val_top1: float | None
     checkpoint: str  # where it was registered from
+    registered_at: float  # seconds since the epoch
+    tags: dict[str, str]  # what else is known of it, as what a retraining decided
 
     @property
     def uri(self) -> str:
@@ -62,12 +64,12 @@ def register(checkpoint: str, name: str, aliases: Sequence[str] = ()) -> Registe
     _require(_NAME, name, "model's name")
     for alias in aliases:
         _require_alias(alias)
-    with _explained():
+    with explained():
         source = pinned(checkpoint) if checkpoint.startswith(PREFIX) else _logged(Store(checkpoint))
         version = _version_of(name, source) or _new_version(name, source, checkpoint)
         for alias in aliases:
             client().set_registered_model_alias(name, alias, str(version))
-        return _described(client().get_model_version(name, str(version)))
+        return described(client().get_model_version(name, str(version)))
 
 
 def set_alias(name: str, alias: str, version: int) -> Registered:
@@ -78,10 +80,10 @@ def set_alias(name: str, alias: str, version: int) -> Registered:
         TrackingError: MLflow does not answer, or refuses.
     """
     _require_alias(alias)
-    with _explained():
+    with explained():
         found = _find(name, version)
         client().set_registered_model_alias(name, alias, str(version))
-        return _described(client().get_model_version(name, str(found.version)))
+        return described(client().get_model_version(name, str(found.version)))
 
 
 def remove_alias(name: str, alias: str) -> None:
@@ -91,7 +93,7 @@ def remove_alias(name: str, alias: str) -> None:
         ConfigError: there is no such model, or it has no such alias.
         TrackingError: MLflow does not answer, or refuses.
     """
-    with _explained():
+    with explained():
         have = sorted({known for one in registered(name) for known in one.aliases})
         if alias not in have:
             raise ConfigError(f"model {name!r} has no alias {alias!r}; it has: {', '.join(have) or 'none'}")
@@ -106,11 +108,11 @@ def registered(name: str | None = None) -> list[Registered]:
         TrackingError: MLflow does not answer.
     """
     _require_database()
-    with _explained():
+    with explained():
         versions = _all_versions(name)
         if name is not None and not versions:
             raise ConfigError(f"no model {name!r} is registered; there are: {', '.join(_names()) or 'none'}")
-        found = [_described(client().get_model_version(one.name, one.version)) for one in versions]
+        found = [described(client().get_model_version(one.name, one.version)) for one in versions]
     return sorted(found, key=lambda one: (one.name, -one.version))
 
 
@@ -124,7 +126,7 @@ def local_checkpoint(uri: str) -> Path:
         TrackingError: MLflow does not answer.
     """
     _require_database()
-    with _explained():
+    with explained():
         model = pinned(uri)
         folder = home() / "registry" / model.removeprefix(PREFIX)
         if not (folder / CARD).is_file():
@@ -220,7 +222,8 @@ def _pages(search: Any, **options: Any) -> Iterator[Any]:
             return
 
 
-def _described(version: Any) -> Registered:
+def described(version: Any) -> Registered:
+    """A version as MLflow has it, in our terms."""
     tags = version.tags
     return Registered(
         name=version.name,
@@ -230,6 +233,8 @@ def _described(version: Any) -> Registered:
         snapshot_id=tags.get("snapshot_id", ""),
         val_top1=float(tags["val_top1"]) if "val_top1" in tags else None,
         checkpoint=tags.get("checkpoint", version.source or ""),
+        registered_at=version.creation_timestamp / 1000,
+        tags=dict(tags),
     )
 
 
@@ -256,7 +261,8 @@ def _require_database() -> None:
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
+    """MLflow's errors, from the block, as a ``TrackingError`` of one line."""
     silence_libraries()
     for name in ("mlflow.store.db.utils", "alembic"):  # they tell how they make a database
         logging.getLogger(name).setLevel(logging.WARNING)

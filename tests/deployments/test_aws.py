@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.deployments.infrastructure import everywhere, ray_up
 
 
-@pytest.fixture
-def prepared(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The file as `ray up` understands it: valid by Ray's schema, with what AWS says of machines, keys and networks."""
+def test_ray_up_takes_it_finds_the_resources_of_its_machines_and_installs_nothing(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ray.autoscaler._private.commands import _bootstrap_config
 
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray/auth_token").write_text("x")
     (tmp_path / ".ssh").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
-    return _bootstrap_config(ray_up(), no_config_cache=True)
-
-
-def test_ray_up_takes_it_and_finds_the_resources_of_its_machines(prepared: dict[str, Any]) -> None:
+    prepared = _bootstrap_config(ray_up(), no_config_cache=True)  # once in a process: it keeps its connections
     resources = {name: node["resources"] for name, node in prepared["available_node_types"].items()}
     assert resources["head"]["CPU"] == 0
     assert "GPU" not in resources["cpu_spot"]
     assert resources["gpu_spot"]["GPU"] == 1
     assert all(node["node_config"]["ImageId"].startswith("ami-") for node in prepared["available_node_types"].values())
-
-
-def test_nothing_is_installed_on_a_machine(prepared: dict[str, Any]) -> None:
-    """Left out, these have defaults, which install another Ray."""
     for commands in ("setup_commands", "head_setup_commands", "worker_setup_commands"):
-        assert prepared[commands] == []
+        assert prepared[commands] == []  # left out, these have defaults, which install another Ray
 
 
 def test_a_mistake_in_it_would_be_found() -> None:
@@ -59,5 +51,3 @@ def test_machines_have_a_role_and_no_keys() -> None:
     assert all(node["IamInstanceProfile"] == {"Name": "vidclf"} for node in nodes)
     assert not [option for option in config["docker"]["run_options"] if "KEY" in option or "TOKEN=" in option]
     assert list(everywhere(config, "MetadataOptions")) == [{"HttpTokens": "required", "HttpPutResponseHopLimit": 2}] * 3
-
-

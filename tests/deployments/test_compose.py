@@ -83,7 +83,9 @@ def test_an_address_names_a_service_and_the_port_that_it_listens_on(services: di
     for name, service in services.items():
         command = service.get("command", [])
         listens.setdefault(name, {command[at + 1] for at, word in enumerate(command) if word == "--port"})
-    texts = chain.from_iterable((*service.get("environment", {}).values(), *service.get("command", [])) for service in services.values())
+    texts = chain.from_iterable(
+        (*service.get("environment", {}).values(), *service.get("command", [])) for service in services.values()
+    )
     named = {found for text in texts for found in re.findall(r"(?:^|[/@,])([a-z][a-z0-9-]*):(\d+)", str(text))}
     addresses = {(host, port) for host, port in named if host != "localhost"}
     assert {host for host, _ in addresses} == {"postgres", "redis", "s3", "prefect-server", "mlflow", "ray-head"}
@@ -106,7 +108,7 @@ def test_secrets_come_from_a_file_that_is_not_in_git() -> None:
     for name, kind in asked.items():
         if re.search("KEY|SECRET|PASSWORD|TOKEN", name):
             assert kind == "?", f"{name} has a default"
-    assert not re.search(r"(KEY|SECRET|PASSWORD|TOKEN)\w*: *[^$\s]", text)
+    assert not re.search(r"^ *\w*(KEY|SECRET|PASSWORD|TOKEN)\w*: +[^$\s]", text, re.MULTILINE)
     ignored = subprocess.run(["git", "check-ignore", "--quiet", "deployments/.env"], cwd=ROOT, check=False)
     assert ignored.returncode == 0
 
@@ -142,7 +144,10 @@ def test_prefect_has_a_postgres_that_its_documentation_asks_for(services: dict[s
 
 
 def test_runs_go_to_the_pool_that_the_deployments_name(services: dict[str, Any]) -> None:
-    pools = {deployment["work_pool"]["name"] for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
+    pools = {
+        deployment["work_pool"]["name"]
+        for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    }
     assert pools == {WORK_POOL}
     worker = services["worker"]["command"]
     assert worker[worker.index("--pool") + 1] == WORK_POOL

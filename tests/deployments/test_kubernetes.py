@@ -128,7 +128,11 @@ def test_every_object_is_as_the_api_says(objects: list[dict[str, Any]]) -> None:
     ("path", "value", "complaint"),
     [
         (["spec", "replicas"], "1", "Deployment.spec.replicas is '1', no int"),
-        (["spec", "template", "spec", "serviceAcountName"], "x", "Deployment.spec.template.spec.serviceAcountName is unknown"),
+        (
+            ["spec", "template", "spec", "serviceAcountName"],
+            "x",
+            "Deployment.spec.template.spec.serviceAcountName is unknown",
+        ),
         (["spec", "selector"], None, "Deployment.spec: Invalid value for `selector`, must not be `None`"),
     ],
 )
@@ -167,7 +171,10 @@ def test_workers_may_run_on_spot_nodes_and_only_gpu_workers_on_gpu_nodes(cluster
 
 def test_prefects_worker_makes_a_job_of_a_flow_run(job: dict[str, Any]) -> None:
     pod = job["spec"]["template"]["spec"]
-    assert (pod.pop("completions"), pod.pop("parallelism")) == (1, 1)  # Prefect wants them there; Kubernetes overlooks them
+    assert (pod.pop("completions"), pod.pop("parallelism")) == (
+        1,
+        1,
+    )  # Prefect wants them there; Kubernetes overlooks them
     assert faults(job, "V1Job", "Job") == []
     (container,) = pod["containers"]
     assert [*container["command"], *container["args"]] == ["join-ray", "prefect", "flow-run", "execute"]
@@ -202,7 +209,9 @@ def test_what_an_object_names_is_there(objects: list[dict[str, Any]], job: dict[
 
 def test_secrets_are_named_and_never_given(objects: list[dict[str, Any]], job: dict[str, Any]) -> None:
     assert not [one for one in objects if one["kind"] == "Secret"]
-    (settings,) = [one for one in objects if one["kind"] == "ConfigMap" and one["metadata"]["name"] == "vidclf-settings"]
+    (settings,) = [
+        one for one in objects if one["kind"] == "ConfigMap" and one["metadata"]["name"] == "vidclf-settings"
+    ]
     assert not [name for name in settings["data"] if re.search("KEY|SECRET|PASSWORD|TOKEN", name)]
     values = [one for one in everywhere([objects, job], "env") if isinstance(one, list)]
     for variable in (variable for variables in values for variable in variables):

@@ -7,6 +7,7 @@ Prefect's services run inside its server here, as there is no Redis.
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import pwd
@@ -36,6 +37,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
 STORE = "s3://vidclf"  # as compose.yaml names it
 PASSWORD = "not-a-secret"
+SPLITS = {"train": 20, "validate": 8}
 TRAIN = {
     "data": {"num_frames": 4, "sampling_rate": 1, "side_size": 32, "crop_size": 32},
     "optim": {"epochs": 1, "batch_size": 4},
@@ -64,7 +66,10 @@ def postgres() -> Iterator[str]:
     def ask(*arguments: str) -> int:
         return subprocess.run(arguments, env=environment, capture_output=True, check=False).returncode
 
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **user) as server:
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **user) as server,
+    ):
         try:
             wait_until(lambda: ask(str(POSTGRES / "pg_isready")) == 0, server)
             assert ask(str(POSTGRES / "createdb"), "prefect") == 0
@@ -110,8 +115,14 @@ class Services:
         path = [str(FOLDER / "image"), str(Path(sys.executable).parent), os.environ["PATH"]]
         own = {key: value for key, value in self._services[name]["environment"].items() if "REDIS" not in key}
         in_memory = {key: value for key, value in own.items() if "redis" not in value}
-        prefect_home = str(self._place.folder / "prefect" / name)
-        return {**self._place.environment, **in_memory, "PREFECT_HOME": prefect_home, "PATH": os.pathsep.join(path)}
+        prefect_home = self._place.folder / "prefect" / name
+        prefect_home.mkdir(parents=True, exist_ok=True)
+        return {
+            **self._place.environment,
+            **in_memory,
+            "PREFECT_HOME": str(prefect_home),
+            "PATH": os.pathsep.join(path),
+        }
 
     def run(self, name: str) -> None:
         """A service that does one thing and ends."""
@@ -139,22 +150,30 @@ class Services:
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
-    place = Place(SETTINGS, {})
-    yield place
-    place.end()
+def new_place(tmp_path: Path) -> Iterator[Callable[[], Place]]:
+    """Makes homes for runs on the same annotations, some of each of two splits."""
+    with (ROOT / "vidclf/generated/dancing.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    path = tmp_path / "some.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, listed[0].keys())
+        writer.writeheader()
+        for split, number in SPLITS.items():
+            writer.writerows([row for row in listed if row["split"] == split][:number])
+    with contextlib.ExitStack() as stack:
 
+        def make() -> Place:
+            place = Place({**SETTINGS, "annotations": {"path": str(path)}}, {})
+            stack.callback(place.end)
+            return place
 
-@pytest.fixture
-def laptop() -> Iterator[Place]:
-    place = Place(SETTINGS, {})
-    yield place
-    place.end()
+        yield make
 
 
 def test_postgres_s3_and_two_machines_give_what_a_laptop_gives_also_when_one_of_them_is_killed(
-    postgres: str, bucket: str, place: Place, laptop: Place
+    postgres: str, bucket: str, new_place: Callable[[], Place]
 ) -> None:
+    place, laptop = new_place(), new_place()
     place.environment |= cluster_access(place.folder)
     prefect, mlflow = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     kill = Kill("child", "*clip.mp4.part*", "after", nth=5, victim="node")
@@ -199,7 +218,7 @@ def test_postgres_s3_and_two_machines_give_what_a_laptop_gives_also_when_one_of_
         trained = find_job("train/demo", None, [f"{group}={json.dumps(value)}" for group, value in TRAIN.items()])
         flow_run("train/demo", trained.parameters)
         (card,) = (name for name in stored("models") if name.endswith("model.json"))
-        judged = find_job("evaluate/demo", None, [f"model={STORE}/models/{card.split('/')[0]}", "num_ensemble_views=1"])
+        judged = find_job("evaluate/demo", None, [f"model={STORE}/models/{card.split('/')[0]}", "split=val"])
         flow_run("evaluate/demo", judged.parameters)
 
         assert finished(postgres, "prefect", "SELECT count(*) FROM flow_run WHERE state_type = 'COMPLETED'") == 3
@@ -211,7 +230,10 @@ def test_postgres_s3_and_two_machines_give_what_a_laptop_gives_also_when_one_of_
     place.store = dataset_store(STORE, DATASET)
     assert set(rows(place, "transcode")["attempts"].to_pylist()) == {1}, "a machine's death was held against a clip"
 
-    for pattern in [r".*/ray/.*", r".*/states/.*\.safetensors|.*/states/.*"]:  # of Ray Train, and of the training itself
+    for pattern in [
+        r".*/ray/.*",
+        r".*/states/.*\.safetensors|.*/states/.*",
+    ]:  # of Ray Train, and of the training itself
         assert any(re.fullmatch(pattern, name) for name in stored("training")), stored("training")
     assert any(name.endswith("/predictions.parquet") for name in stored("models"))
     assert any(name.endswith("/model.safetensors") for name in stored("mlflow")), stored("mlflow")
@@ -232,8 +254,11 @@ def finished(postgres: str, database: str, question: str) -> int:
     import psycopg2
 
     host, port = postgres.split(":")
-    with contextlib.closing(
-        psycopg2.connect(host=host, port=port, user="vidclf", password=PASSWORD, dbname=database)
-    ) as connection, connection.cursor() as cursor:
+    with (
+        contextlib.closing(
+            psycopg2.connect(host=host, port=port, user="vidclf", password=PASSWORD, dbname=database)
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute(question)
         return int(cursor.fetchone()[0])

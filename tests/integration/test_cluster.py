@@ -1,7 +1,7 @@
 """Past one machine: Postgres, S3 and two Ray nodes give what a laptop gives, also when one of the nodes is killed.
 
-The services are those of deployments/compose.yaml, with its commands and variables, as processes of this machine. Only
-Prefect's services run inside its server here, as there is no Redis.
+The services are those of deployments/compose.yaml, with its commands and variables, as processes of this machine. Where
+there is no Redis, Prefect's services run inside its server.
 """
 
 from __future__ import annotations
@@ -81,6 +81,21 @@ def postgres() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[str | None]:
+    """HOST:PORT of a Redis, where its program is here."""
+    if not shutil.which("redis-server"):
+        yield None
+        return
+    port = str(free_port())
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
 def wait_until(happened: Callable[[], bool], process: subprocess.Popen[Any], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
@@ -100,9 +115,17 @@ def answers(url: str) -> bool:
 class Services:
     """The services of compose.yaml, on addresses of this machine."""
 
-    def __init__(self, place: Place, addresses: Mapping[str, str]):
+    def __init__(self, place: Place, addresses: Mapping[str, str], redis: str | None):
         secret = {"POSTGRES_PASSWORD": PASSWORD, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
         services = compose({**secret, "RAY_AUTH_TOKEN": (place.folder / "token").read_text()})["services"]
+        self.has_redis = redis is not None
+        host, port = (redis or "redis:6379").split(":")
+        addresses = {
+            "redis:6379": f"{host}:{port}",
+            '"redis"': json.dumps(host),
+            '"6379"': json.dumps(port),
+            **addresses,
+        }
         text = json.dumps(services)
         for address, here in addresses.items():
             text = text.replace(address, here)
@@ -113,8 +136,9 @@ class Services:
 
     def environment(self, name: str) -> dict[str, str]:
         path = [str(FOLDER / "image"), str(Path(sys.executable).parent), os.environ["PATH"]]
-        own = {key: value for key, value in self._services[name]["environment"].items() if "REDIS" not in key}
-        in_memory = {key: value for key, value in own.items() if "redis" not in value}
+        own = self._services[name]["environment"]
+        if not self.has_redis:
+            own = {key: value for key, value in own.items() if "REDIS" not in key and "redis" not in value}
         prefect_home = self._place.folder / "prefect" / name
         prefect_home.mkdir(parents=True, exist_ok=True)
         return {
@@ -133,7 +157,7 @@ class Services:
 
     @contextlib.contextmanager
     def start(self, name: str, is_healthy: Callable[[], bool], **environment: str) -> Iterator[None]:
-        command = [word for word in self._services[name]["command"] if word != "--no-services"]
+        command = [word for word in self._services[name]["command"] if self.has_redis or word != "--no-services"]
         with (self._logs / name).open("wb") as log:
             process = subprocess.Popen(
                 command, env={**self.environment(name), **environment}, cwd=ROOT, stdout=log, stderr=log
@@ -171,7 +195,7 @@ def new_place(tmp_path: Path) -> Iterator[Callable[[], Place]]:
 
 
 def test_postgres_s3_and_two_machines_give_what_a_laptop_gives_also_when_one_of_them_is_killed(
-    postgres: str, bucket: str, new_place: Callable[[], Place]
+    postgres: str, redis: str | None, bucket: str, new_place: Callable[[], Place]
 ) -> None:
     place, laptop = new_place(), new_place()
     place.environment |= cluster_access(place.folder)
@@ -192,10 +216,13 @@ def test_postgres_s3_and_two_machines_give_what_a_laptop_gives_also_when_one_of_
                 "0.0.0.0": "127.0.0.1",
                 "127.0.0.1:5000": mlflow,
             },
+            redis,
         )
         services.run("bucket")
         services.run("prefect-migrate")
         stack.enter_context(services.start("prefect-server", lambda: answers(f"http://{prefect}/api/health")))
+        if redis:
+            stack.enter_context(services.start("prefect-services", lambda: True))
         stack.enter_context(services.start("mlflow", lambda: answers(f"http://{mlflow}/health")))
         services.run("deploy")
         stack.enter_context(services.start("worker", lambda: "started!" in services.log("worker")))
@@ -207,7 +234,7 @@ def test_postgres_s3_and_two_machines_give_what_a_laptop_gives_also_when_one_of_
             done = subprocess.run(
                 [*command, "--params", json.dumps(parameters)], cwd=ROOT, env=given, capture_output=True, text=True
             )
-            assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-1000:] + services.log("worker")[-4000:]
+            assert done.returncode == 0, services.log("worker")[-4000:]
 
         settings = Path(place.settings)
         with ray_node(place, "--address", head, **place.killing(kill)):

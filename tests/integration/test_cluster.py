@@ -143,7 +143,7 @@ class Services:
         prefect_home.mkdir(parents=True, exist_ok=True)
         return {
             **self._place.environment,
-            **in_memory,
+            **own,
             "PREFECT_HOME": str(prefect_home),
             "PATH": os.pathsep.join(path),
         }
@@ -156,12 +156,10 @@ class Services:
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
     @contextlib.contextmanager
-    def start(self, name: str, is_healthy: Callable[[], bool], **environment: str) -> Iterator[None]:
+    def start(self, name: str, is_healthy: Callable[[], bool]) -> Iterator[None]:
         command = [word for word in self._services[name]["command"] if self.has_redis or word != "--no-services"]
         with (self._logs / name).open("wb") as log:
-            process = subprocess.Popen(
-                command, env={**self.environment(name), **environment}, cwd=ROOT, stdout=log, stderr=log
-            )
+            process = subprocess.Popen(command, env=self.environment(name), cwd=ROOT, stdout=log, stderr=log)
             try:
                 wait_until(is_healthy, process)
                 yield

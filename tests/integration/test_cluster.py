@@ -33,11 +33,11 @@ from tests.integration.test_killed import DATASET, SETTINGS, Kill, Place, cluste
 from vidclf.snapshot import dataset_store, read_snapshot
 from vidclf.storage import Store
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
 POSTGRES = Path("/usr/lib/postgresql/15/bin")
 STORE = "s3://vidclf"  # as compose.yaml names it
 PASSWORD = "not-a-secret"
-SPLITS = {"train": 20, "validate": 8}
+SPLITS = {"train": 12, "validate": 6}
 TRAIN = {
     "data": {"num_frames": 4, "sampling_rate": 1, "side_size": 32, "crop_size": 32},
     "optim": {"epochs": 1, "batch_size": 4},
@@ -185,7 +185,7 @@ def new_place(tmp_path: Path) -> Iterator[Callable[[], Place]]:
     with contextlib.ExitStack() as stack:
 
         def make() -> Place:
-            place = Place({**SETTINGS, "annotations": {"path": str(path)}}, {})
+            place = Place({**SETTINGS, "annotations": {"path": str(path)}, "augment": None}, {})
             stack.callback(place.end)
             return place
 
@@ -198,7 +198,7 @@ def test_postgres_s3_and_two_machines_give_what_a_laptop_gives_also_when_one_of_
     place, laptop = new_place(), new_place()
     place.environment |= cluster_access(place.folder)
     prefect, mlflow = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    kill = Kill("child", "*clip.mp4.part*", "after", nth=5, victim="node")
+    kill = Kill("child", "*clip.mp4.part*", "after", nth=3, victim="node")
     with contextlib.ExitStack() as stack:
         head = stack.enter_context(ray_node(place, "--head", "--temp-dir", str(place.temporary / "r")))
         services = Services(

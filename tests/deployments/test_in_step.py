@@ -92,7 +92,7 @@ def parse_click(name: str, command: click.Command, arguments: list[str]) -> None
         command.parse_args(context, arguments)
 
 
-@pytest.mark.filterwarnings("default")  # Prefect, Ray and MLflow have some of their own when they are imported
+@pytest.mark.filterwarnings("ignore")  # Prefect, Ray and MLflow have some of their own when they are imported
 def test_every_command_is_one_that_its_program_knows() -> None:
     where = list(commands())
     assert {simple[0] for _, simple in where} >= {"prefect", "mlflow", "ray", "vidclf", "python"}
@@ -103,7 +103,7 @@ def test_every_command_is_one_that_its_program_knows() -> None:
             raise AssertionError(f"{place}: {program} {' '.join(arguments)}: {error}") from error
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
@@ -172,14 +172,14 @@ def known() -> set[str]:
     return names
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_every_variable_is_one_that_somebody_reads() -> None:
     read = known()
     for place, names in variables().items():
         assert names <= read, f"{place}: nobody reads {sorted(names - read)}"
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 def test_a_variable_that_nobody_reads_would_be_found() -> None:
     assert not known() & {
         "PREFECT_API_DATABSE",

@@ -19,7 +19,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """$VIDCLF_HOME in the test's folder, and no server or store of the user's."""
     folder = tmp_path / "home"
     monkeypatch.setenv("VIDCLF_HOME", str(folder))
-    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS", "AWS_ENDPOINT_URL"):
+    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS", "AWS_ENDPOINT_URL", "VIDCLF_STORE"):
         monkeypatch.delenv(name, raising=False)
     return folder
 

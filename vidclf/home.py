@@ -29,8 +29,8 @@ def home() -> Path:
 
 
 def default_store() -> str:
-    """The store used where none is named."""
-    return str(home() / "store")
+    """The store used where none is named: ``$VIDCLF_STORE``, or a folder in the home."""
+    return os.environ.get("VIDCLF_STORE") or str(home() / "store")
 
 
 def tracking_uri() -> str:

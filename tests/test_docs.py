@@ -144,7 +144,8 @@ def test_a_command_in_a_block_could_be_run(where: str, command: str) -> None:
 def test_a_command_in_a_sentence_exists(page: Path) -> None:
     for span in spans(page):
         if span.split()[0] in ("vidclf", "make", "prefect") and "…" not in span and len(span.split()) > 1:
-            with contextlib.suppress(click.MissingParameter, click.BadOptionUsage):  # it is named, not asked to be run
+            named = click.MissingParameter, click.BadOptionUsage, click.exceptions.NoArgsIsHelpError
+            with contextlib.suppress(*named):  # a sentence may name a command without all that it needs
                 check(span)
 
 

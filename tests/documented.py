@@ -38,12 +38,12 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """Of a shell block, one line each: of a session those behind ``$``, without what they answer."""
+        """Of a shell block, one line each, without comments: of a session those behind ``$``, without what they answer."""
         text = self.text.replace("\\\n", " ")
-        lines = [line.strip() for line in text.splitlines()]
+        lines = [re.sub(r"(^|\s+)# .*", "", line).strip() for line in text.splitlines()]
         if self.language == "console":
             return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-        return [line for line in lines if line and not line.startswith("#")]
+        return [line for line in lines if line]
 
 
 def blocks(page: Path, *languages: str) -> list[Block]:
@@ -63,8 +63,8 @@ def all_blocks(*languages: str) -> list[Block]:
 
 
 def words_of(command: str) -> list[str]:
-    """What the shell makes of it, but for patterns; without comments and the variables set in front."""
-    words = shlex.split(command, comments=True)
+    """What the shell makes of it, but for patterns; without the variables set in front."""
+    words = shlex.split(command)
     while words and _ASSIGNMENT.match(words[0]):
         words = words[1:]
     return words

@@ -87,12 +87,14 @@ def make_small(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
     for deployment in content["deployments"]:
         parameters: dict[str, Any] = deployment["parameters"]
-        if parameters["dataset"] == "dancing-demo" and "annotations" in parameters:
-            parameters["annotations"]["per_class"] = {"train": 8, "val": 4, "test": 6}
-            parameters["augment"]["target_per_class"] = 10
-            parameters["execution"]["num_shards"] = 2
-        trains = deployment["entrypoint"] == "flows.train.train"
-        for training in [parameters] if trains else parameters.get("approaches", {}).values():
+        flow = deployment["entrypoint"].rpartition(".")[2]
+        ingest = parameters if flow == "ingest" else parameters.get("ingest", {})
+        if ingest and parameters["dataset"] == "dancing-demo":
+            ingest["annotations"]["per_class"] = {"train": 8, "val": 4, "test": 6}
+            ingest["augment"]["target_per_class"] = 10
+            ingest["execution"]["num_shards"] = 2
+        trainings = {"train": [parameters], "retrain": [parameters.get("training")]}.get(flow, [])
+        for training in [*trainings, *parameters.get("approaches", {}).values()]:
             training["optim"] = {**training.get("optim", {}), "epochs": 1}
     path.write_text(yaml.safe_dump(content))
 

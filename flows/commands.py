@@ -65,7 +65,7 @@ All of it is kept under {home()}; a second run reuses it. Next:
     make up                     the servers, with these runs: Prefect http://127.0.0.1:4200, MLflow http://127.0.0.1:5000
     . .venv/bin/activate
     vidclf dataset show {home() / "store/datasets/dancing-demo"}
-    vidclf run ingest/kinetics-dancing --set annotations.limit=50     real Kinetics; the README says what it needs"""
+    vidclf run ingest/kinetics-dancing --set annotations.limit=50     real Kinetics; docs/kinetics.md says what it needs"""
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from vidclf.annotations import require_list
-from vidclf.config import CompareConfig, EvaluateConfig, IngestConfig, TrainConfig
+from vidclf.config import CompareConfig, EvaluateConfig, IngestConfig, RetrainConfig, TrainConfig
 from vidclf.creation import open_dataset
 from vidclf.home import default_store
 from vidclf.snapshot import dataset_store, read_snapshot

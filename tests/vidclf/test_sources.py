@@ -52,7 +52,7 @@ def test_what_a_folder_does_not_hold_is_gone(source_id: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"kind": "ftp"}, "source kind 'ftp' is unknown; there are: cvdf, folder, generated, mirror, pytube, youtube"),
+        ({"kind": "ftp"}, "source kind 'ftp' is unknown; there are: cvdf, folder, generated, mirror, pytube"),
         ({"kind": "folder"}, "option 'path'"),
         ({"kind": "folder", "path": "x", "colour": 1}, "option 'colour'"),
     ],

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from vidclf.annotations import require_list
-from vidclf.config import CompareConfig, EvaluateConfig, IngestConfig, RetrainConfig, TrainConfig
+from vidclf.config import CompareConfig, EvaluateConfig, IngestConfig, RetrainConfig, TrainConfig, parse
 from vidclf.creation import open_dataset
 from vidclf.home import default_store
 from vidclf.snapshot import dataset_store, read_snapshot
 
 
 def check(config: BaseModel) -> None:
-    """Look for the list, the store and the snapshot that a flow would begin with. The flow itself looks closer.
+    """Look for the list, the store or the snapshot that a flow would begin with. The flow itself looks closer.
 
     Raises:
         AnnotationError: an ingest's list is not there, or in no known layout.
@@ -25,5 +25,8 @@ def check(config: BaseModel) -> None:
         from vidclf.training import checks, work  # torch takes seconds
 
         checks.check(work.settle(config))
+    elif isinstance(config, RetrainConfig):
+        if (settings := config.ingest_settings()) is not None:
+            check(parse(IngestConfig, settings))
     elif isinstance(config, EvaluateConfig | CompareConfig):
         read_snapshot(dataset_store(config.store or default_store(), config.dataset), config.snapshot)

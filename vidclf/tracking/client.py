@@ -11,7 +11,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from vidclf.errors import VidclfError
-from vidclf.home import home, tracking_uri
+from vidclf.home import home, silence_libraries, tracking_uri
 from vidclf.reach import Unanswered, require_answer
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
@@ -35,7 +35,10 @@ def client() -> mlflow.MlflowClient:
     Raises:
         TrackingError: it does not answer.
     """
-    for name, value in {"MLFLOW_DISABLE_TELEMETRY": "true", **PATIENCE}.items():
+    silence_libraries()
+    for name in ("mlflow.store.db.utils", "alembic"):  # they tell how they make a database
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     uri = tracking_uri()
     if uri.startswith("sqlite"):

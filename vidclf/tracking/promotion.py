@@ -19,9 +19,9 @@ from vidclf.retraining import records
 from vidclf.retraining.decision import Contestant, Decision
 from vidclf.retraining.outcome import Outcome, tags
 from vidclf.storage import Store
-from vidclf.tracking.client import client
+from vidclf.tracking.client import client, explained
 from vidclf.tracking.models import pinned
-from vidclf.tracking.registry import Registered, described, explained, registered
+from vidclf.tracking.registry import Registered, described, registered
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 #: Tags of a version: where the decision on it lies, by which one it was promoted, when somebody went back from it.

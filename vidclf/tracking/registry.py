@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from vidclf.errors import ConfigError
-from vidclf.home import home, silence_libraries, tracking_uri
+from vidclf.home import home, tracking_uri
 from vidclf.models.checkpoint import CARD, ModelCard, read_card
 from vidclf.storage import Store
 from vidclf.tracking.client import client, explained
@@ -258,13 +257,3 @@ def _require_database() -> None:
     scheme, _, path = tracking_uri().partition(":///")
     if scheme == "sqlite" and not Path(path).exists():
         raise ConfigError(f"nothing is registered in {path}, which is not there; $MLFLOW_TRACKING_URI names another")
-
-
-@contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """MLflow's errors, from the block, as a ``TrackingError`` of one line."""
-    silence_libraries()
-    for name in ("mlflow.store.db.utils", "alembic"):  # they tell how they make a database
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with explained():
-        yield

@@ -11,7 +11,6 @@ import csv
 import json
 import os
 import pwd
-import re
 import shutil
 import signal
 import subprocess
@@ -242,8 +241,8 @@ def test_postgres_s3_and_two_machines_give_what_a_laptop_gives_also_when_one_of_
 
         trained = find_job("train/demo", None, [f"{group}={json.dumps(value)}" for group, value in TRAIN.items()])
         flow_run("train/demo", trained.parameters)
-        (card,) = (name for name in stored("models") if name.endswith("model.json"))
-        judged = find_job("evaluate/demo", None, [f"model={STORE}/models/{card.split('/')[0]}", "split=val"])
+        (model,) = {path.split("/")[0] for path in stored("models")}
+        judged = find_job("evaluate/demo", None, [f"model={STORE}/models/{model}", "split=val"])
         flow_run("evaluate/demo", judged.parameters)
 
         assert finished(postgres, "prefect", "SELECT count(*) FROM flow_run WHERE state_type = 'COMPLETED'") == 3
@@ -255,11 +254,7 @@ def test_postgres_s3_and_two_machines_give_what_a_laptop_gives_also_when_one_of_
     place.store = dataset_store(STORE, DATASET)
     assert set(rows(place, "transcode")["attempts"].to_pylist()) == {1}, "a machine's death was held against a clip"
 
-    for pattern in [
-        r".*/ray/.*",
-        r".*/states/.*\.safetensors|.*/states/.*",
-    ]:  # of Ray Train, and of the training itself
-        assert any(re.fullmatch(pattern, name) for name in stored("training")), stored("training")
+    assert {"ray", "states"} <= {path.split("/")[1] for path in stored("training")}  # Ray Train's notes, the training's
     assert any(name.endswith("/predictions.parquet") for name in stored("models"))
     assert any(name.endswith("/model.safetensors") for name in stored("mlflow")), stored("mlflow")
     left = {path.relative_to(place.folder).parts[:3] for path in place.home.rglob("*") if path.is_file()}

@@ -20,7 +20,7 @@ from tests.integration.test_pipeline import ROOT
 from tests.snapshotted import DATASET, snapshotted
 from vidclf.snapshot import LATEST, dataset_store, write_snapshot
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 DEPLOYMENT = "retrain/kinetics-dancing"
 PATIENCE = 120.0  # seconds, for the server's triggers
 

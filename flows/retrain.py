@@ -9,6 +9,7 @@ from prefect import flow
 from flows.ingest import ingest as run_ingest
 from flows.train import train
 from tasks.announce import inside_retraining
+from tasks.notify import tell_of_failure
 from tasks.retrain import (
     carry_out,
     enter_challenger,
@@ -23,7 +24,12 @@ from vidclf.config import JudgingConfig, ReportingConfig, RetrainConfig, parse
 from vidclf.retraining.outcome import Retrained
 
 
-@flow(name="retrain", flow_run_name="retrain {model_name} on {dataset}, snapshot {snapshot}")
+@flow(
+    name="retrain",
+    flow_run_name="retrain {model_name} on {dataset}, snapshot {snapshot}",
+    on_failure=[tell_of_failure],
+    on_crashed=[tell_of_failure],
+)
 def retrain(
     dataset: str,
     model_name: str,

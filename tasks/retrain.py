@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.cluster import cluster
 from tasks.evaluate import ask, checkpoint_uri
+from tasks.page import places_of_data, places_of_run, show_run
 from tasks.progress import board
 from tasks.watch import artifact_key
 from vidclf import tracking
@@ -185,7 +186,7 @@ def carry_out(run: Retraining, decision: Decision) -> Retrained | None:
         records.reopen(run.records, decision.decision_id)
     elif before is not None:
         sentence = f"It was decided on {decision.decided_at} ({before}), and no alias moves again: {decision.reason}"
-        return _told(_retrained(run, decision, Outcome.NOTHING, sentence))
+        return _told(run, _retrained(run, decision, Outcome.NOTHING, sentence))
     return _carry_out(run, decision)
 
 
@@ -193,7 +194,7 @@ def carry_out(run: Retraining, decision: Decision) -> Retrained | None:
 def nothing_to_do(run: Retraining, snapshot_id: str, reason: str) -> Retrained:
     """Say why no challenger was judged."""
     config = run.config
-    return _told(Retrained(config.model_name, config.dataset, snapshot_id, Outcome.NOTHING, reason))
+    return _told(run, Retrained(config.model_name, config.dataset, snapshot_id, Outcome.NOTHING, reason))
 
 
 def _question(run: Retraining, snapshot_id: str, role: str, model: str) -> Question:
@@ -234,8 +235,8 @@ def _carry_out(run: Retraining, decision: Decision) -> Retrained | None:
     found = promotion.carry_out(decision, run.records, run.lease)
     retrained = None
     if found is not Outcome.OVERTAKEN:
-        retrained = _told(_retrained(run, decision, found, decision.reason))
-        _track(run, retrained, decision)
+        retrained = _retrained(run, decision, found, decision.reason)
+        _told(run, retrained, _tracked(run, retrained, decision))
     records.close(run.records, decision.decision_id, found)
     return retrained
 
@@ -252,29 +253,31 @@ def _retrained(run: Retraining, decision: Decision, outcome: Outcome, sentence: 
     )
 
 
-def _told(retrained: Retrained) -> Retrained:
-    get_run_logger().info("%s: %s. %s", retrained.model_name, retrained.outcome, retrained.sentence)
+def _told(run: Retraining, retrained: Retrained, run_id: str | None = None) -> Retrained:
+    """Tell the log, the terminal and Prefect what it came to."""
+    said = f"{retrained.model_name}: {retrained.outcome}. {retrained.sentence}"
+    get_run_logger().info("%s", said)
     board.put(STAGE, 1, 1, str(retrained.outcome))
     create_markdown_artifact(key=artifact_key("retrain", retrained.model_name), markdown=saying.markdown(retrained))
+    files = {name: f"{retrained.folder}/{name}" for name in (records.DECISION, REPORT) if retrained.folder}
+    data = places_of_data(dataset_store(run.store, retrained.dataset), retrained.snapshot_id)
+    show_run(said, {**files, **(places_of_run(run_id) if run_id else {}), **data})
     return retrained
 
 
-def _track(run: Retraining, retrained: Retrained, decision: Decision) -> None:
-    """The decision as a run of MLflow, once."""
+def _tracked(run: Retraining, retrained: Retrained, decision: Decision) -> str:
+    """The decision as a run of MLflow, made once; its id."""
     experiment, name = run.config.experiment, f"retrain-{decision.model_name}-{decision.decision_id}"
-    if tracking.find_finished(experiment, name):
-        return
+    if (finished := tracking.find_finished(experiment, name)) is not None:
+        return finished
     params = decision.model_dump(mode="json", include={"model_name", "challenger", "champion", "criteria"})
     snapshot = read_snapshot(dataset_store(run.store, decision.dataset), decision.snapshot_id)
     run_id = tracking.open_run(experiment, name, params, snapshot, decision.dataset, run.store)
-    try:
+    with tracking.ending(run_id):
         tracking.log_metrics(run_id, saying.metrics(decision))
         tracking.log_tags(run_id, {"outcome": retrained.outcome, **saying.tags(decision)})
         tracking.log_text(run_id, decision.model_dump_json(indent=2), records.DECISION)
         tracking.log_text(run_id, saying.markdown(retrained), "decision.md")
         page = run.records.read_bytes(f"{decision.decision_id}/{REPORT}")
         tracking.log_text(run_id, page.decode(), REPORT)
-    except BaseException:
-        tracking.finish(run_id, "FAILED")
-        raise
-    tracking.finish(run_id)
+    return run_id

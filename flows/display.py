@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from tasks.beside import beside
 from tasks.progress import board, describe
 
 LINE_SECONDS = 5.0
@@ -19,15 +20,9 @@ REFRESH_SECONDS = 0.25
 @contextlib.contextmanager
 def display(console: Console) -> Iterator[None]:
     """Show the stages of this process's board while the block runs."""
-    ended = threading.Event()
     show = _bars if console.is_terminal else _lines
-    thread = threading.Thread(target=show, args=(console, ended), name="display", daemon=True)
-    thread.start()
-    try:
+    with beside(lambda ended: show(console, ended), "display"):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _bars(console: Console, ended: threading.Event) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 import ray
 
+from tasks.beside import beside
+
 RATE_SECONDS = 20.0  # a rate is of the last so many
 
 
@@ -133,24 +135,20 @@ Reporter = Callable[[str, int, "int | None", str], None]  # stage, done, total, 
 def relayed(poll_seconds: float = 0.5) -> Iterator[Reporter]:
     """A function that Ray workers can call to move a stage on this process's board."""
     relay = ray.remote(Relay).options(num_cpus=0).remote()
-    ended = threading.Event()
 
     def copy() -> None:
         for name, (done, total, note) in ray.get(relay.take.remote()).items():
             board.put(name, done, total, note)
 
-    def poll() -> None:
+    def poll(ended: threading.Event) -> None:
         while not ended.wait(poll_seconds):
             with contextlib.suppress(ray.exceptions.RayError):
                 copy()
 
-    poller = threading.Thread(target=poll, name="progress", daemon=True)
-    poller.start()
     try:
-        yield _Sender(relay)
+        with beside(poll, "progress"):
+            yield _Sender(relay)
     finally:
-        ended.set()
-        poller.join()
         with contextlib.suppress(ray.exceptions.RayError):
             copy()
         ray.kill(relay)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import ray
 from prefect import get_run_logger
 
+from tasks.beside import beside
 from tasks.progress import board
 
 POLL_SECONDS = 2.0
@@ -41,24 +42,18 @@ def told_while_waiting(stages: Sequence[str], needs: Needs) -> Iterator[None]:
         yield
         return
     get_run_logger().warning("%s: %s", ", ".join(stages), sentence)
-    ended = threading.Event()
 
-    def tell(sentence: str) -> None:
-        done = _done(stages)
-        while sentence and _done(stages) == done:
+    def tell(ended: threading.Event) -> None:
+        lacking, done = sentence, _done(stages)
+        while lacking and _done(stages) == done:
             for stage in stages:
-                board.wait_for(stage, time.time() + 2 * POLL_SECONDS, sentence)
+                board.wait_for(stage, time.time() + 2 * POLL_SECONDS, lacking)
             if ended.wait(POLL_SECONDS):
                 return
-            sentence = needs.lacking()
+            lacking = needs.lacking()
 
-    thread = threading.Thread(target=tell, args=(sentence,), name="waiting", daemon=True)
-    thread.start()
-    try:
+    with beside(tell, "waiting"):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _done(stages: Sequence[str]) -> int:

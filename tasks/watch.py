@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import re
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectException
 
+from tasks.beside import beside
 from tasks.progress import Stage, board, describe
 
 SECONDS = 10.0
@@ -22,21 +22,16 @@ SECONDS = 10.0
 @contextlib.contextmanager
 def shown_in_prefect(name: str) -> Iterator[None]:
     """Keep one progress artifact per stage of this process's board up to date while the block runs."""
-    ended = threading.Event()
     watcher = _Watcher(name)
 
-    def watch() -> None:
+    def watch(ended: threading.Event) -> None:
         while not ended.wait(SECONDS):
             watcher.look()
 
-    context = contextvars.copy_context()  # so that the artifacts belong to the flow run
-    thread = threading.Thread(target=context.run, args=(watch,), name="watch", daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(watch, "watch"):
+            yield
     finally:
-        ended.set()
-        thread.join()
         watcher.look()
 
 

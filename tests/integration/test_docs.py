@@ -37,6 +37,10 @@ NOT_RUN = {
     r"^vidclf run (ingest|train|compare|evaluate)/kinetics-(?!.*--dry-run)": "needs the network, or a GPU",
     r"^vidclf dataset show .*/kinetics-dancing$": "of a data set that needs the network",
     r"^export ": "needs a cluster",
+    r"^(docker|kubectl|ray) ": "needs Docker, Kubernetes or machines",
+    r"^cp deployments/": "goes before docker",
+    r"^vidclf run retrain/.* force=true": "minutes; test_retraining.py judges a challenger",
+    r"^vidclf models rollback": "needs a promotion; test_retraining_promotion.py goes back",
 }
 QUERY = """
 import sys, duckdb

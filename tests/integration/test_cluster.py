@@ -254,7 +254,7 @@ def test_postgres_s3_and_two_machines_give_what_a_laptop_gives_also_when_one_of_
     place.store = dataset_store(STORE, DATASET)
     assert set(rows(place, "transcode")["attempts"].to_pylist()) == {1}, "a machine's death was held against a clip"
 
-    assert {"ray", "states"} <= {path.split("/")[1] for path in stored("training")}  # Ray Train's notes, the training's
+    assert "ray" in {path.split("/")[1] for path in stored("training")}  # Ray Train's notes; states go when it is done
     assert any(name.endswith("/predictions.parquet") for name in stored("models"))
     assert any(name.endswith("/model.safetensors") for name in stored("mlflow")), stored("mlflow")
     left = {path.relative_to(place.folder).parts[:3] for path in place.home.rglob("*") if path.is_file()}

@@ -152,4 +152,4 @@ def artifact(home: Path, key: str) -> str:
     with closing(sqlite3.connect(home / "prefect/prefect.db")) as database:
         query = "SELECT data FROM artifact WHERE key = ? ORDER BY created DESC LIMIT 1"
         (data,) = database.execute(query, [key]).fetchone()
-    return str(json.loads(data))
+    return str(json.loads(data) if isinstance(data, str) else data)  # a number is stored as one

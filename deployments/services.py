@@ -80,7 +80,8 @@ def servers(home: Path, ports: Ports, stack_id: str) -> list[Service]:
             [
                 *_module("mlflow", "server", "--host", HOST, "--port", str(ports.mlflow), "--workers", "1"),
                 *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
-                *("--artifacts-destination", artifacts_destination(home)),
+                # who uses the database without this server finds artifacts where they are, not at an address of its
+                *("--no-serve-artifacts", "--default-artifact-root", artifacts_destination(home)),
                 *("--allowed-hosts", f"{HOST},{HOST}:{ports.mlflow},localhost,localhost:{ports.mlflow}"),
             ],
             # its job runner is for features that nobody uses here, and would be eight processes

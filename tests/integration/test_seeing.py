@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -21,11 +22,14 @@ import psutil
 import pytest
 
 from deployments.services import Ports, servers
+from tests.evaluated import untrained
 from tests.integration.test_pipeline import ROOT, settings_file
 from tests.integration.test_training import processes_of
 from tests.mailbox import Mailbox, open_mailbox
 from tests.snapshotted import DATASET, snapshotted
 from vidclf import tracking
+from vidclf.models.checkpoint import CARD
+from vidclf.tracking import registry
 
 pytestmark = pytest.mark.integration
 
@@ -100,6 +104,21 @@ def vidclf(home: Path, *arguments: str, status: int) -> str:
     _, alive = psutil.wait_procs(processes_of(home), timeout=120)
     assert not alive
     return done.stderr
+
+
+@pytest.mark.filterwarnings("default")  # MLflow, in this process, has some of its own
+def test_a_model_that_was_registered_on_the_stacks_server_is_found_with_and_without_it(
+    home: Path, mlflow: MLflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.uri)
+    registry.register(untrained(home, "frame_cnn"), "dancing", ["champion"])
+    for uri in (mlflow.uri, None):
+        if uri is None:
+            monkeypatch.delenv("MLFLOW_TRACKING_URI")
+            mlflow.kill()
+        assert (registry.local_checkpoint("models:/dancing@champion") / CARD).is_file()
+        shutil.rmtree(home / "registry")  # the copy that was made
 
 
 @pytest.mark.slow

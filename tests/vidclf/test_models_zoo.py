@@ -22,7 +22,15 @@ CLASSES = 3
 MOST_STEPS = 100
 ONE_OF_EACH_FAMILY = sorted({spec.family: spec.name for spec in available_models()}.values())
 #: Networks that leave one pixel of 32 get more: statistics over single pixels teach nothing.
-CROPS = {"s3d": 64, "cnn_lstm": 48, "cnn_gru": 48, "cnn_attention": 48, "frame_cnn": 48}
+CROPS = {
+    "s3d": 64,
+    "efficient_x3d_s": 96,
+    "efficient_x3d_xs": 96,
+    "cnn_lstm": 48,
+    "cnn_gru": 48,
+    "cnn_attention": 48,
+    "frame_cnn": 48,
+}
 
 
 def smallest_view(name: str) -> tuple[int, int]:

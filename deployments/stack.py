@@ -94,7 +94,7 @@ def is_running(home: Path, stack: Stack) -> bool:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ServiceStatus:
     """How a service does."""
 
     name: str
@@ -113,15 +113,16 @@ class Standing:
         return f"{times}, last at {self.last_death.at}: it {self.last_death.why}"
 
 
-def status(home: Path, stack: Stack) -> list[Standing]:
+def status(home: Path, stack: Stack) -> list[ServiceStatus]:
     """Every service of the stack, the keeper first."""
     epoch = datetime.fromtimestamp(0, UTC)
     services = [*servers(home, stack.ports, stack.id), worker(home, stack.ports, stack.id, epoch)]
     answers = {service.name: service.is_healthy for service in services}
     kept = stack.keeper is not None and stack.keeper.is_alive()
+    all_died = deaths(home, stack.id)
     found = []
     for service in stack.services:
-        died = [death for death in deaths(home, stack.id) if death.service == service.name]
+        died = [death for death in all_died if death.service == service.name]
         last = died[-1] if died else None
         if service.is_alive():
             state = "healthy" if answers.get(service.name, service.is_alive)() else "not healthy"
@@ -130,7 +131,7 @@ def status(home: Path, stack: Stack) -> list[Standing]:
         else:
             state = "restarting" if kept else "gone"
         restarts = sum(not death.given_up for death in died)
-        found.append(Standing(service.name, state, service.pid, service.url, restarts, last))
+        found.append(ServiceStatus(service.name, state, service.pid, service.url, restarts, last))
     return found
 
 

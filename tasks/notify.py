@@ -14,7 +14,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging.loggers import flow_run_logger
 
-from vidclf.sources._secrets import scrubbed
+from vidclf.redaction import scrubbed
 
 VARIABLE = "VIDCLF_NOTIFY_URL"
 LONGEST_MESSAGE = 1500  # characters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from vidclf.retraining import records
 from vidclf.retraining.decision import Answers, Contestant, Criteria, Decision
 from vidclf.retraining.news import Due, Labelled, due, training_clips
 from vidclf.retraining.outcome import Outcome, Retrained
+from vidclf.runs import new_run_id
 from vidclf.snapshot import dataset_store, has_snapshot, read_snapshot
 from vidclf.storage import Store
 from vidclf.tracking import promotion, registry
@@ -59,7 +59,7 @@ def retraining(config: RetrainConfig) -> Iterator[Retraining]:
         LeaseHeld: another retraining of the model has not come to an end within ``wait_hours``; the message says which.
     """
     store = Store(config.store or default_store()).uri
-    run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    run_id = new_run_id()
 
     def say(held: LeaseHeld) -> None:
         get_run_logger().warning("waiting for up to %g hours: %s", config.wait_hours, held)
@@ -91,7 +91,7 @@ def look_for_news(run: Retraining, snapshot_id: str) -> Due:
     Raises:
         ConfigError: there is no such snapshot.
     """
-    config, now = run.config, promotion.standing(run.config.model_name)
+    config, now = run.config, promotion.by_alias(run.config.model_name)
     split = config.train_config(snapshot_id).data.train_split
     before = [now[alias] for alias in (CHAMPION, CHALLENGER) if alias in now]
     known: set[Labelled] = set()
@@ -135,7 +135,7 @@ def judge(run: Retraining, snapshot_id: str, challenger: Contestant, because: st
         LeaseLost: somebody else retrains the model.
     """
     config, criteria = run.config, Criteria.of(run.config)
-    now = promotion.standing(config.model_name)
+    now = promotion.by_alias(config.model_name)
     champion = promotion.contestant(now[CHAMPION]) if CHAMPION in now else None
     name = deciding.decision_id(config.model_name, snapshot_id, challenger, champion, criteria)
     made = records.find(run.records, name)

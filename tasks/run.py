@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import cached_property
 
 from tasks import fanout
@@ -20,6 +18,7 @@ from vidclf.ledger import Entry
 from vidclf.maintenance.files import files_in
 from vidclf.plan import Plan
 from vidclf.recipes import Recipes
+from vidclf.runs import new_run_id
 from vidclf.scratch import sweep
 from vidclf.storage import Store
 
@@ -60,7 +59,7 @@ def ingest_run(config: IngestConfig) -> Iterator[IngestRun]:
         ConfigError: the store cannot be written.
         LeaseHeld: another run works on the dataset.
     """
-    run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    run_id = new_run_id()
     store = open_dataset(config)
     fanout.stopping.clear()
     board.reset()

@@ -90,14 +90,22 @@ def existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
-def _room(name: str, folder: Path, remedy: str) -> Finding:
-    free = shutil.disk_usage(folder).free
-    found = f"{free / GB:.1f} GB are free in {folder}"
+def unwritable(folder: Path) -> str:
+    """Why no file can be written in a folder, as a sentence; empty where one can."""
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"x")
+            probe.flush()  # a full disk is met only now
     except OSError as error:
-        return wrong(name, f"{folder} cannot be written: {error.strerror}", remedy)
+        return f"{folder} cannot be written: {error.strerror}"
+    return ""
+
+
+def _room(name: str, folder: Path, remedy: str) -> Finding:
+    free = shutil.disk_usage(folder).free
+    found = f"{free / GB:.1f} GB are free in {folder}"
+    if trouble := unwritable(folder):
+        return wrong(name, trouble, remedy)
     if free < TOO_LITTLE_DISK:
         return wrong(name, found, remedy)
     return note(name, found, remedy) if free < SCARCE_DISK else ok(name, found)

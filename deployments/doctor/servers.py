@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from deployments import record, stack
 from deployments.doctor.finding import Check, Finding, note, ok, wrong
-from deployments.doctor.machine import existing
+from deployments.doctor.machine import existing, unwritable
 from deployments.services import Ports
 from deployments.supervision import is_free, listener
 from vidclf.errors import StorageError
@@ -127,12 +126,8 @@ def store_of(uri: str) -> Finding:
 def _folder(folder: Path) -> Finding:
     """A folder that is not there yet is not made: that it could be is enough."""
     place = existing(folder)
-    try:
-        with tempfile.TemporaryFile(dir=place) as probe:
-            probe.write(b"x")
-            probe.flush()
-    except OSError as error:
-        return wrong("store", f"{place} cannot be written: {error.strerror}", "see its rights, or name another store")
+    if trouble := unwritable(place):
+        return wrong("store", trouble, "see its rights, or name another store")
     return ok("store", f"{folder}{'' if place == folder else ', to be made'}")
 
 

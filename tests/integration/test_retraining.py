@@ -58,7 +58,7 @@ def retrain_while_the_champion_changes(settings):
     with retraining(RetrainConfig(**settings)) as run:
         decision = judge(run, settings["snapshot"], challenger, "it was due")
         registry.remove_alias(name, "champion")
-        overtaken = carry_out(run, decision) is None and not promotion.standing(name)
+        overtaken = carry_out(run, decision) is None and not promotion.by_alias(name)
         done = carry_out(run, judge(run, settings["snapshot"], challenger, "it was due"))
     return overtaken, done
 
@@ -71,7 +71,7 @@ with cluster():
         else:
             changing = retrain_while_the_champion_changes(settings) if name == "changing" else None
             overtaken, done = changing or (False, retrain(**settings))
-            aliases = {alias: one.version for alias, one in promotion.standing(name).items()}
+            aliases = {alias: one.version for alias, one in promotion.by_alias(name).items()}
             print(json.dumps({"outcome": done.outcome, "sentence": done.sentence, "aliases": aliases, "overtaken": overtaken}))
 """
 
@@ -115,7 +115,7 @@ class World:
         registry.register("models:/first/1", name, [promotion.CHAMPION])
 
     def aliases(self, name: str) -> dict[str, int]:
-        return {alias: one.version for alias, one in promotion.standing(name).items()}
+        return {alias: one.version for alias, one in promotion.by_alias(name).items()}
 
     def decisions(self, name: str) -> list[dict[str, Any]]:
         found = (self.home / "store/retrainings" / name).glob("*/decision.json")

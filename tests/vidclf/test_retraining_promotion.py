@@ -82,7 +82,7 @@ def decide(
 
 
 def aliases() -> dict[str, int]:
-    return {alias: one.version for alias, one in promotion.standing(NAME).items()}
+    return {alias: one.version for alias, one in promotion.by_alias(NAME).items()}
 
 
 def tags(version: int) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,11 +46,6 @@ def require_dataset(store: Store) -> dict[str, Any]:
         raise ConfigError(f"dataset {store.uri} has no snapshot yet: run an ingest first")
     found: dict[str, Any] = store.read_json(DATASET)
     return found
-
-
-def new_run_id(verb: str) -> str:
-    """``gc-20261121-150412-3fa9c1``: who holds the lease, and who wrote a row of the ledger."""
-    return f"{verb}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def published(store: Store) -> list[Published]:

@@ -25,13 +25,13 @@ from vidclf.maintenance.datasets import (
     dropped,
     last_entries,
     last_words,
-    new_run_id,
     published,
     require_dataset,
     shards_of,
     whole_snapshots,
 )
 from vidclf.maintenance.files import StoredFile, Tally, delete_files, files_in, folders_in
+from vidclf.runs import new_run_id
 from vidclf.stages.archive import STAGE as ARCHIVE
 from vidclf.stages.augment import STAGE as AUGMENT
 from vidclf.stages.download import STAGE as DOWNLOAD

@@ -27,12 +27,12 @@ from vidclf.maintenance.datasets import (
     after,
     dropped,
     last_entries,
-    new_run_id,
     require_dataset,
     shards_of,
     whole_snapshots,
 )
 from vidclf.maintenance.files import delete_files, files_in, folders_in, in_threads
+from vidclf.runs import new_run_id
 from vidclf.snapshot import Snapshot, latest_id, point_latest_at, read_snapshot, write_snapshot
 from vidclf.stages.augment import STAGE as AUGMENT
 from vidclf.stages.download import STAGE as DOWNLOAD

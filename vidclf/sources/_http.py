@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vidclf.errors import Blocked, Gone, SourceError, Unreachable
-from vidclf.sources._secrets import scrubbed, shown
+from vidclf.redaction import scrubbed, shown
 
 GONE = (404, 410, 451)
 #: asks for a sign-in, a payment (how some hosts say "too much"), forbids, a proxy that wants a password, too many

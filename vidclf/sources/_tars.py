@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from vidclf.errors import Gone, SourceError, StorageError, Unreachable
+from vidclf.redaction import scrubbed, shown
 from vidclf.sources._http import Body, head, opened
-from vidclf.sources._secrets import scrubbed, shown
 from vidclf.storage import Store
 
 GZIP = b"\x1f\x8b"

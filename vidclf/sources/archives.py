@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from pydantic import Field
 
 from vidclf.errors import Gone, Unreachable
+from vidclf.redaction import shown
 from vidclf.sources import Fetched, Source, Wanted
 from vidclf.sources._classes import that_may_hold
-from vidclf.sources._secrets import shown
 from vidclf.sources._tars import TarStream, first_folder, opened_stream, read_head
 
 HEAD = 1 << 16  # bytes of a tar that are read to see the folder of its first file

@@ -11,8 +11,8 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import AfterValidator, Field
 
 from vidclf.errors import Unreachable
+from vidclf.redaction import shown
 from vidclf.sources import Wanted, register
-from vidclf.sources._secrets import shown
 from vidclf.sources._tars import read_head
 from vidclf.sources.archives import ArchiveSource
 from vidclf.storage import absolute_uri

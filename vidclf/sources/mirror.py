@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, Field
 
 from vidclf.errors import Blocked, Gone, StorageError, Unreachable
+from vidclf.redaction import scrubbed
 from vidclf.sources import Fetched, Source, Wanted, register
 from vidclf.sources._http import GONE, download
-from vidclf.sources._secrets import scrubbed
 from vidclf.storage import Store, absolute_uri
 
 #: field of the template → an example of its value

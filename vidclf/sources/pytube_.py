@@ -18,9 +18,9 @@ from typing import Any
 from pydantic import Field
 
 from vidclf.errors import Gone, SourceError, Unreachable
+from vidclf.redaction import scrubbed
 from vidclf.sources import Fetched, Source, Wanted, register
 from vidclf.sources._http import error_of
-from vidclf.sources._secrets import scrubbed
 from vidclf.sources.youtube import check_id
 
 TODAY = "pytube does not understand YouTube as it is today; the source `youtube` does"

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from vidclf.errors import Blocked, Gone, SourceError, Unreachable
+from vidclf.redaction import scrubbed
 from vidclf.sources import Fetched, Source, Wanted, register
 from vidclf.sources._http import seconds_to_wait
-from vidclf.sources._secrets import scrubbed
 from vidclf.sources._sections import NoSection, Part, RangeFile, copy_section, total_of
 
 #: What yt-dlp's messages mean. The first pattern that is found decides; what none matches may pass, so it is

@@ -36,7 +36,7 @@ class RolledBack:
     before: Registered | None  # who was champion; None: nobody, or the same already
 
 
-def standing(name: str) -> dict[str, Registered]:
+def by_alias(name: str) -> dict[str, Registered]:
     """Alias → the version that has it; empty where no model of that name is registered.
 
     Raises:
@@ -81,7 +81,7 @@ def carry_out(decision: Decision, kept: Store, guard: Lease) -> Outcome:
     """
     name, judged = decision.model_name, decision.challenger
     with explained(), records.moving_aliases(kept) as lease:
-        now = standing(name)
+        now = by_alias(name)
         champion = now[CHAMPION].version if CHAMPION in now else None
         against = decision.champion.version if decision.champion else None
         challenger = _version(name, judged)
@@ -113,11 +113,11 @@ def rollback(name: str) -> RolledBack:
         TrackingError: MLflow does not answer, or refuses.
     """
     registered(name)
-    champion = standing(name).get(CHAMPION)
+    champion = by_alias(name).get(CHAMPION)
     address = champion.tags.get(DECISION) if champion else None
     kept = Store(address.rsplit("/", 2)[0]) if address else records.folder(default_store(), name)
     with explained(), records.moving_aliases(kept) as lease:
-        now = standing(name)
+        now = by_alias(name)
         champion, previous = now.get(CHAMPION), now.get(PREVIOUS)
         if previous is None:
             raise ConfigError(

@@ -1,29 +1,27 @@
 """What training costs beside a bare PyTorch loop that holds its tensors in memory: same model, batch, steps, machine.
 
-    python benchmarks/train.py [--model x3d_s --num-frames 13 --crop-size 182 --clips 32 --batch-size 4 --pairs 3]
+    python benchmarks/train.py [--model x3d_s --num-frames 13 --crop-size 182 --clips 64 --batch-size 4 --epochs 6]
     python benchmarks/train.py --device cuda --precision bf16 --channels-last --compile --without-ray --clips 512 --batch-size 16
 
 Ours is the flow's own step on Ray Train: frames from Parquet, JPEG decoded, transformed, collated, tracked in MLflow, with
 a checkpoint after every epoch. The bare loop has uint8 batches on the device; normalisation, forward, loss, backward,
-clipping and optimiser are the same calls. So what is measured is data, Ray Train and tracking together. They take turns,
-and the first epoch of each is left out. `--without-ray` trains in this process and tracks nothing, for machines that have
-neither Ray nor MLflow.
+clipping and optimiser are the same calls, and after every epoch it validates as many clips. So what is measured is data,
+Ray Train and tracking together. Each is a program of its own, and they take turns of some seconds, in which the other one
+is stopped with all its processes; the start and the first epoch of each are left out. `--without-ray` trains in that
+program itself and tracks nothing, for machines that have neither Ray nor MLflow.
 
-Two ratios of clips a second to the bare loop's: of the steps alone, and of whole epochs, which have the validation of a
-few clips, the checkpoint and the tracking in them.
+Two ratios of clips a second to the bare loop's: of the steps within epochs, and of whole epochs.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
 import statistics
+import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +31,13 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
+from turns import Program, Stamps, Step, ratios, take_turns
 
+from vidclf import memory
 from vidclf.clips import FRAMES, MANIFEST, SCHEMA_VERSION
 from vidclf.config import TrainConfig, parse
 from vidclf.data.transforms import normalise
-from vidclf.snapshot import dataset_store, point_latest_at, write_snapshot
+from vidclf.snapshot import dataset_store, point_latest_at, read_snapshot, write_snapshot
 from vidclf.training.rank import Rank
 from vidclf.training.reports import EpochReport
 from vidclf.training.run import initial_model, run_training
@@ -48,27 +48,16 @@ STORED = 32  # frames a clip, as the ingest's default
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Clips a second after the first epoch."""
-
-    steps: float
-    epochs: float
-    note: str = ""
-
-
 def main() -> None:
     options = arguments()
+    if options.only:
+        {"ours": ours, "bare": bare}[options.only](options, settle(configuration(options)), Stamps(options.stamps))
+        return
     with tempfile.TemporaryDirectory(prefix="vidclf-") as name:
         os.environ |= {"VIDCLF_HOME": name}
         make_snapshot(Path(name), options.clips, options.val_clips, options.side_size)
-        print(f"load average {os.getloadavg()[0]:.1f}, {options.threads} threads, {describe(options)}")
-        with contextlib.nullcontext() if options.without_ray else ray_cluster():
-            ratios = [pair(options, number) for number in range(options.pairs)]
-        for name, values in zip(("steps", "whole epochs"), zip(*ratios, strict=True), strict=True):
-            print(
-                f"{name}: {statistics.median(values):.3f} of the bare loop, median of {', '.join(f'{v:.3f}' for v in values)}"
-            )
+        print(f"load average {os.getloadavg()[0]:.1f}, {options.threads} threads, {describe(options)}", flush=True)
+        compare(options, Path(name))
         print(f"load average {os.getloadavg()[0]:.1f}")
 
 
@@ -78,11 +67,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--num-frames", type=int, default=13)
     parser.add_argument("--crop-size", type=int, default=182)
     parser.add_argument("--side-size", type=int, default=182, help="of the stored frames")
-    parser.add_argument("--clips", type=int, default=32)
+    parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--val-clips", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--turn-seconds", type=float, default=15)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--loader-workers", type=int)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -90,6 +79,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--without-ray", action="store_true")
+    parser.add_argument("--bare-keeps-memory", action="store_true", help="allocate as ours does, see vidclf/memory.py")
+    parser.add_argument("--only", choices=["ours", "bare"], help=argparse.SUPPRESS)
+    parser.add_argument("--stamps", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -99,20 +91,40 @@ def describe(options: argparse.Namespace) -> str:
     return f"{options.model}, {view}, batch {options.batch_size}, {options.clips} clips, {options.device}, {', '.join(asked)}"
 
 
-def pair(options: argparse.Namespace, number: int) -> tuple[float, float]:
-    """The bare loop and ours, one after the other, in turns; ours as shares of the bare loop's speed."""
-    work = settle(configuration(options, number))
-    order = [bare, ours] if number % 2 == 0 else [ours, bare]
-    speeds = {run.__name__: run(options, work) for run in order}
-    for name, speed in speeds.items():
-        print(
-            f"  {name}: {speed.steps:.3f} clips a second, {speed.epochs:.3f} with what lies between epochs{speed.note}"
-        )
-    plain, full = speeds["bare"], speeds["ours"]
-    return full.steps / plain.steps, full.epochs / plain.steps
+def compare(options: argparse.Namespace, home: Path) -> None:
+    """Ours and the bare loop in turns; ours as shares of the bare loop's speed."""
+    names, an_epoch = ("ours", "bare"), steps(options)
+    programs = []
+    for name in names:
+        command = [sys.executable, *sys.argv, "--only", name, "--stamps", str(home / name)]
+        environment = memory.ENVIRONMENT if name == "bare" and options.bare_keeps_memory else {}
+        programs.append(Program(command, home / name, {**os.environ, **environment}))
+    ours_made, bare_made = take_turns(programs, options.turn_seconds, an_epoch)
+    within = [[step for step in made if step.number % an_epoch] for made in (ours_made, bare_made)]
+    pairs = ratios(*within)
+    print(
+        f"steps: {statistics.median(pairs):.3f} of the bare loop, median of {', '.join(f'{pair:.3f}' for pair in pairs)}"
+    )
+    say("step, of all within epochs", *(mean_seconds(made) for made in within))
+    say("whole epoch", *(epoch_seconds(made, an_epoch) for made in (ours_made, bare_made)))
 
 
-def bare(options: argparse.Namespace, work: TrainingWork) -> Speed:
+def say(what: str, full: float, plain: float) -> None:
+    print(f"{what}: {plain / full:.3f} of the bare loop, {full:.3f} s instead of {plain:.3f} s")
+
+
+def mean_seconds(made: Sequence[Step]) -> float:
+    return statistics.mean(step.seconds for step in made)
+
+
+def epoch_seconds(made: Sequence[Step], an_epoch: int) -> float:
+    """The first step of an epoch has in it what lies between epochs."""
+    within = [step for step in made if step.number % an_epoch]
+    first = [step for step in made if step.number % an_epoch == 0]
+    return (an_epoch - 1) * mean_seconds(within) + mean_seconds(first)
+
+
+def bare(options: argparse.Namespace, work: TrainingWork, stamp: Stamps) -> None:
     """A loop as in PyTorch's tutorials, over batches that are on the device already."""
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
@@ -129,77 +141,90 @@ def bare(options: argparse.Namespace, work: TrainingWork) -> Speed:
     labels = torch.arange(options.batch_size, device=device) % len(CLASSES)
     dtype = DTYPES.get(options.precision)
     scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
-    model.train()
-    seconds = 0.0
-    for epoch in range(options.epochs):
-        synchronise(device)
-        began = time.perf_counter()
+
+    def forward(videos: torch.Tensor) -> torch.Tensor:
+        videos = normalise(videos, work.view)
+        if options.channels_last:
+            videos = videos.contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            logits: torch.Tensor = model(videos)
+        return logits.float()
+
+    for _ in range(options.epochs):
+        model.train()
         for step in range(steps(options)):
-            videos = normalise(held[step % len(held)], work.view)
-            if options.channels_last:
-                videos = videos.contiguous(memory_format=torch.channels_last_3d)
-            with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                logits = model(videos)
-            scaler.scale(cross_entropy(logits.float(), labels)).backward()
+            scaler.scale(cross_entropy(forward(held[step % len(held)]), labels)).backward()
             scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad(set_to_none=True)
-        synchronise(device)
-        seconds += time.perf_counter() - began if epoch else 0.0
-    speed = (options.epochs - 1) * steps(options) * options.batch_size / seconds
-    return Speed(speed, speed)
+            synchronise(device)
+            stamp()
+        model.eval()
+        with torch.no_grad():
+            for first in range(0, options.val_clips, options.batch_size):
+                forward(held[0][: options.val_clips - first]).argmax(dim=1).tolist()
 
 
-def ours(options: argparse.Namespace, work: TrainingWork) -> Speed:
-    """The training itself. Its own clock for the steps; for whole epochs, the time between their ends."""
-    if not options.without_ray:
-        return tracked_by_ray(options, work)
+def ours(options: argparse.Namespace, work: TrainingWork, stamp: Stamps) -> None:
+    """The training itself, with what it says of its waiting."""
+    rows = by_ray(work, stamp) if not options.without_ray else alone(options, work, stamp)
+    later = rows[1:]
+    note = f"waits for clips {statistics.median(row['data_share'] for row in later):.1%} of the time"
+    if "device_wait_share" in later[0]:
+        note += f", the GPU {statistics.median(row['device_wait_share'] for row in later):.1%}"
+    print(f"{note} (medians of the epochs after the first)", flush=True)
+
+
+def alone(options: argparse.Namespace, work: TrainingWork, stamp: Stamps) -> list[dict[str, float]]:
     torch.set_num_threads(options.threads)
-    ends: list[float] = []
+    device = torch.device(options.device)
     reports: list[EpochReport] = []
 
-    def on_epoch(report: EpochReport, numbers: dict[str, float]) -> None:
-        ends.append(time.perf_counter())
-        reports.append(report)
+    def on_step(done: int, total: int, text: str) -> None:
+        synchronise(device)
+        stamp()
 
-    run_training(work, Rank(torch.device(options.device)), on_epoch)
-    rows = [report.metrics() for report in reports]
-    return speed_of(rows, ends, steps(options) * options.batch_size)
+    with memory.kept():
+        run_training(work, Rank(device), lambda report, _: reports.append(report), on_step)
+    return [report.metrics() for report in reports]
 
 
-def tracked_by_ray(options: argparse.Namespace, work: TrainingWork) -> Speed:
+def by_ray(work: TrainingWork, stamp: Stamps) -> list[dict[str, float]]:
     from tasks import ray_train
+    from tasks.cluster import cluster
+    from tasks.progress import relayed
     from vidclf import tracking
-    from vidclf.snapshot import read_snapshot
+    from vidclf.home import silence_libraries
 
+    silence_libraries()
     snapshot = read_snapshot(dataset_store(work.store, work.config.dataset), work.snapshot_id)
-    run_id = tracking.open_run("benchmark", work.name, {}, snapshot, work.config.dataset, work.store)
-    ray_train.fit(work, run_id)
-    tracking.finish(run_id)
+    with cluster(), relayed() as report:
+        run_id = tracking.open_run("benchmark", work.name, {}, snapshot, work.config.dataset, work.store)
+        ray_train.fit(work, run_id, Stamping(stamp, report))
+        tracking.finish(run_id)
     client = tracking.client()
-    history = {name: client.get_metric_history(run_id, name) for name in ("clips_per_second", "data_share", "seconds")}
-    rows = [{name: points[epoch].value for name, points in history.items()} for epoch in range(len(history["seconds"]))]
-    return speed_of(rows, [point.timestamp / 1000 for point in history["seconds"]], steps(options) * options.batch_size)
+    history = {name: client.get_metric_history(run_id, name) for name in ("data_share", "seconds")}
+    return [{name: points[epoch].value for name, points in history.items()} for epoch in range(len(history["seconds"]))]
 
 
-def speed_of(rows: list[dict[str, float]], ends: list[float], clips_an_epoch: int) -> Speed:
-    later = rows[1:]
-    clips = [row["clips_per_second"] for row in later]
-    steps_alone = statistics.harmonic_mean(clips)
-    trained = clips_an_epoch * len(later)
-    note = f"; waits for clips {statistics.mean(row['data_share'] for row in later):.1%} of the time"
-    if "device_wait_share" in later[0]:
-        note += f", the GPU {statistics.mean(row['device_wait_share'] for row in later):.1%}"
-    return Speed(steps_alone, trained / (ends[-1] - ends[0]), note)
+class Stamping:
+    """Reports a step as the flow does, and stamps it."""
+
+    def __init__(self, stamp: Stamps, report: Callable[[str, int, int | None, str], None]):
+        self._stamp, self._report = stamp, report
+
+    def __call__(self, stage: str, done: int, total: int | None, note: str = "") -> None:
+        self._report(stage, done, total, note)
+        self._stamp()
 
 
 def steps(options: argparse.Namespace) -> int:
     return int(options.clips // options.batch_size)
 
 
-def configuration(options: argparse.Namespace, seed: int) -> TrainConfig:
+def configuration(options: argparse.Namespace) -> TrainConfig:
     values: dict[str, Any] = {
         "dataset": "benchmark",
         "model": options.model,
@@ -214,19 +239,8 @@ def configuration(options: argparse.Namespace, seed: int) -> TrainConfig:
         "use_gpu": options.device == "cuda",
         "channels_last": options.channels_last,
         "compile": options.compile,
-        "seed": seed,
     }
     return parse(TrainConfig, values)
-
-
-@contextlib.contextmanager
-def ray_cluster() -> Iterator[None]:
-    from tasks.cluster import cluster
-    from vidclf.home import silence_libraries
-
-    silence_libraries()
-    with cluster():
-        yield
 
 
 def make_snapshot(home: Path, clips: int, val_clips: int, side: int) -> None:

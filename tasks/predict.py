@@ -10,6 +10,7 @@ import click
 
 from tasks.cluster import cluster, num_cpus, num_gpus
 from tasks.fanout import fan_out
+from vidclf import memory
 from vidclf.errors import ConfigError
 from vidclf.models.checkpoint import read_card
 from vidclf.predict.dataset import Clip, Part, Said, answer_part, clips_of, fits, rows_of, table_of
@@ -97,7 +98,8 @@ def answer_on_worker(part: Part) -> list[Said]:
     import torch
 
     torch.set_num_threads(1)
-    return answer_part(part)
+    with memory.kept():
+        return answer_part(part)
 
 
 def _settled(model: str) -> str:

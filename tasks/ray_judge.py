@@ -19,6 +19,7 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from tasks.cluster import num_cpus, num_gpus
 from tasks.fanout import Cancelled, stopping
+from vidclf import memory
 from vidclf.config import JudgingConfig
 from vidclf.errors import ConfigError, Crashed, StorageError, VidclfError
 from vidclf.evaluation.judge import Block, Jury, Question, finish, give_up, open_blocks
@@ -150,8 +151,9 @@ class Juror:
         die_with_parent()  # Ray's own way takes seconds, in which the work of a killed run would go on
         assigned = ray.get_runtime_context().get_assigned_resources()
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
-        memory = None if config.memory_gb is None else int(config.memory_gb * 1e9)
-        self._jury = Jury("cuda" if assigned.get("GPU") else "cpu", memory, config.batch_views)
+        memory.keep()
+        most = None if config.memory_gb is None else int(config.memory_gb * 1e9)
+        self._jury = Jury("cuda" if assigned.get("GPU") else "cpu", most, config.batch_views)
         self._blocks, self._seconds = blocks, config.clip_timeout
 
     def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, list[Any]]:

@@ -11,7 +11,8 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from tasks.cluster import num_gpus, smallest_node_cpus
-from tasks.progress import Reporter, relayed
+from tasks.progress import Reporter
+from vidclf import memory
 from vidclf.config import TrainConfig
 from vidclf.errors import ConfigError, VidclfError
 from vidclf.storage import Store
@@ -26,26 +27,28 @@ class TrainingFailed(VidclfError):
     kind = "training"
 
 
-def fit(work: TrainingWork, mlflow_run_id: str) -> None:
+def fit(work: TrainingWork, mlflow_run_id: str, report: Reporter) -> None:
     """Train on the cluster until the checkpoint ``work.model_path`` is there; an interrupted training goes on.
 
     A worker that dies is replaced. An error of ours, which the next worker would meet again, is raised at once: Ray Train,
     which counts both alike, is told to try nothing twice.
+
+    Args:
+        report: called after every step, by the first worker.
 
     Raises:
         ConfigError: the cluster has not what the configuration asks for.
         TrainingFailed: it did not end.
     """
     scaling = scaling_of(work.config)
-    with relayed() as report:
-        for failures in count():
-            try:
-                _trainer(work, mlflow_run_id, report, scaling).fit()
-                return
-            except ray.train.TrainingFailedError as error:
-                found = explained(error)
-                if failures == MAX_FAILURES or not isinstance(found, TrainingFailed):
-                    raise found from error
+    for failures in count():
+        try:
+            _trainer(work, mlflow_run_id, report, scaling).fit()
+            return
+        except ray.train.TrainingFailedError as error:
+            found = explained(error)
+            if failures == MAX_FAILURES or not isinstance(found, TrainingFailed):
+                raise found from error
 
 
 def _trainer(work: TrainingWork, mlflow_run_id: str, report: Reporter, scaling: ScalingConfig) -> TorchTrainer:
@@ -53,7 +56,17 @@ def _trainer(work: TrainingWork, mlflow_run_id: str, report: Reporter, scaling: 
         train_worker,
         train_loop_config={"work": work, "mlflow_run_id": mlflow_run_id, "report": report},
         scaling_config=scaling,
-        run_config=RunConfig(name=work.name, failure_config=FailureConfig(max_failures=0), **_storage(work)),
+        run_config=run_config_of(work, scaling.use_gpu),
+    )
+
+
+def run_config_of(work: TrainingWork, use_gpu: bool) -> RunConfig:
+    """Nothing is tried twice by Ray Train. On a CPU the workers, who train in a thread, keep their tensors' memory."""
+    return RunConfig(
+        name=work.name,
+        failure_config=FailureConfig(max_failures=0),
+        worker_runtime_env=None if use_gpu else {"env_vars": memory.ENVIRONMENT},
+        **_storage(work),
     )
 
 

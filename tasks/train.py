@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import ray_train
 from tasks.page import places_of_data, places_of_run, show_run
-from tasks.progress import board
+from tasks.progress import board, relayed
 from tasks.waiting import Needs, told_while_waiting
 from vidclf import tracking
 from vidclf.config import TrainConfig
@@ -56,8 +56,8 @@ def fit_model(work: TrainingWork) -> str:
         with tracking.ending(run_id):
             if not is_finished(work):
                 board.put(f"train {config.model}", 0, None, "starting Ray Train")
-                with told_while_waiting([f"train {config.model}"], _needs(config)):
-                    ray_train.fit(work, run_id)
+                with told_while_waiting([f"train {config.model}"], _needs(config)), relayed() as report:
+                    ray_train.fit(work, run_id, report)
             lease.check()
             board.put(f"train {config.model}", 1, 1, "trained; logging the model to MLflow")
             tracking.log_model(run_id, Store(work.model_uri))

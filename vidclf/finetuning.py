@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from vidclf import memory
 from vidclf.config import DataConfig, IngestConfig, TrainConfig, fingerprint, parse
 from vidclf.errors import ConfigError
 from vidclf.here import Told, ingest_here
@@ -98,7 +99,8 @@ def finetune(
     work = settle(parse(TrainConfig, wanted))
     check(work)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    _fit(work, Rank(place), told, tracked=experiment is not None)
+    with memory.kept():
+        _fit(work, Rank(place), told, tracked=experiment is not None)
     return load(work.model_uri, place)
 
 

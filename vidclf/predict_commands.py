@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from vidclf import memory
 from vidclf.errors import ConfigError
 from vidclf.predict.answers import Answer, as_csv, as_json, lines, table
 from vidclf.predict.span import Span
@@ -130,8 +131,9 @@ def _answers(videos: Iterable[str], model: str, device: str | None, request: Req
     from vidclf.predict.classifier import load
 
     worker = Worker(load(model, device), request)
-    for one in found:
-        yield one if isinstance(one, Answer) else worker.answer(one)
+    with memory.kept():
+        for one in found:
+            yield one if isinstance(one, Answer) else worker.answer(one)
 
 
 def _shown(answers: Iterable[Answer], as_: str | None) -> Iterator[Answer]:

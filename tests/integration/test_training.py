@@ -38,6 +38,7 @@ SCRIPT = """
 import json, sys
 from tasks import ray_train
 from tasks.cluster import cluster
+from tasks.progress import relayed
 from vidclf import tracking
 from vidclf.config import TrainConfig
 from vidclf.errors import ConfigError
@@ -49,10 +50,10 @@ from vidclf.training.work import settle
 silence_libraries()
 config = TrainConfig(**json.loads(sys.argv[1]))
 work = settle(config)
-with claimed(work), cluster():
+with claimed(work), cluster(), relayed() as report:
     snapshot = read_snapshot(dataset_store(work.store, config.dataset), work.snapshot_id)
     run_id = tracking.open_run("tries", work.name, {}, snapshot, config.dataset, work.store)
-    ray_train.fit(work, run_id)
+    ray_train.fit(work, run_id, report)
     try:
         ray_train.scaling_of(config.model_copy(update={"num_workers": 64, "cpus_per_worker": None}))
     except ConfigError as error:

@@ -19,10 +19,10 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from tasks.cluster import num_cpus, num_gpus
 from tasks.fanout import Cancelled, stopping
-from vidclf import memory
 from vidclf.config import JudgingConfig
 from vidclf.errors import ConfigError, Crashed, StorageError, VidclfError
 from vidclf.evaluation.judge import Block, Jury, Question, finish, give_up, open_blocks
+from vidclf.memory import ENVIRONMENT
 from vidclf.processes import die_with_parent, last_resort
 
 Told = Callable[[Question, int, int], None]  # whose, clips settled, of them failed
@@ -137,6 +137,7 @@ def _rows(blocks: Sequence[Block], pool: Pool, config: JudgingConfig) -> Iterato
         compute=ActorPoolStrategy(size=min(pool.size, len(blocks)), max_tasks_in_flight_per_actor=1),
         num_cpus=pool.cpus,
         num_gpus=pool.gpus,
+        **({} if pool.gpus else {"runtime_env": {"env_vars": ENVIRONMENT}}),
         **NOT_AGAIN,
     )
     yield from answers.iter_rows()
@@ -151,9 +152,8 @@ class Juror:
         die_with_parent()  # Ray's own way takes seconds, in which the work of a killed run would go on
         assigned = ray.get_runtime_context().get_assigned_resources()
         torch.set_num_threads(max(1, int(assigned.get("CPU", 1))))
-        memory.keep()
-        most = None if config.memory_gb is None else int(config.memory_gb * 1e9)
-        self._jury = Jury("cuda" if assigned.get("GPU") else "cpu", most, config.batch_views)
+        memory = None if config.memory_gb is None else int(config.memory_gb * 1e9)
+        self._jury = Jury("cuda" if assigned.get("GPU") else "cpu", memory, config.batch_views)
         self._blocks, self._seconds = blocks, config.clip_timeout
 
     def __call__(self, rows: dict[str, np.ndarray]) -> dict[str, list[Any]]:

@@ -26,17 +26,12 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 _glibc = _libc if hasattr(_libc, "mallopt") else None
 
 
-def keep() -> None:
-    """Keep what this process's main thread frees, from now on."""
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Keep what this process's main thread frees for the length of a ``with`` block, and give it back then."""
     if _glibc is not None:
         _glibc.mallopt(_MMAP_MAX, 0)
         _glibc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-
-
-@contextlib.contextmanager
-def kept() -> Iterator[None]:
-    """Keep it for the length of a ``with`` block, and give it back then."""
-    keep()
     try:
         yield
     finally:

@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SHARED := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
-.PHONY: demo test test-fast test-all lint bench up down status install
+.PHONY: demo test test-fast test-units test-all lint bench up down status install
 
 install: $(INSTALLED)
 
@@ -29,13 +30,16 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test-fast: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not integration and not slow"
+	$(SHARED) -m "not integration and not slow and not thorough"
+
+test-units: $(INSTALLED)
+	$(SHARED) -m "not integration and not slow"
 
 # Whole runs have the machine to themselves; the others share it.
-test: test-fast
+test: test-units
 	$(BIN)/python -m pytest -m "integration and not slow"
 
-test-all: test-fast
+test-all: test-units
 	$(BIN)/python -m pytest -m "integration or slow"
 
 bench: $(INSTALLED)

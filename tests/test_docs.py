@@ -137,11 +137,13 @@ CHECKS = {
 COMMANDS = [(block.where, command) for block in all_blocks(*SHELL) for command in block.commands]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("where", "command"), COMMANDS)
 def test_a_command_in_a_block_could_be_run(where: str, command: str) -> None:
     check(command)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_command_in_a_sentence_exists(page: Path) -> None:
     for span in spans(page):
@@ -151,6 +153,7 @@ def test_a_command_in_a_sentence_exists(page: Path) -> None:
                 check(span)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -9,6 +9,7 @@ import pytest
 from tests.deployments.infrastructure import everywhere, ray_up
 
 
+@pytest.mark.thorough
 def test_ray_up_takes_it_finds_the_resources_of_its_machines_and_installs_nothing(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

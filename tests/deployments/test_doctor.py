@@ -117,6 +117,7 @@ def test_an_ffmpeg_that_does_not_run_is_wrong(monkeypatch: pytest.MonkeyPatch) -
     assert "IMAGEIO_FFMPEG_EXE" in found.remedy
 
 
+@pytest.mark.thorough
 def test_a_bucket_is_written_and_what_is_wrong_with_it_has_a_remedy(bucket: str, nobody: str) -> None:
     import boto3
 

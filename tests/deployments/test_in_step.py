@@ -92,6 +92,7 @@ def parse_click(name: str, command: click.Command, arguments: list[str]) -> None
         command.parse_args(context, arguments)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # Prefect, Ray and MLflow have some of their own when they are imported
 def test_every_command_is_one_that_its_program_knows() -> None:
     where = list(commands())

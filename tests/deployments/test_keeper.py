@@ -45,6 +45,7 @@ def run(kept: Keeper, *services: Service) -> None:
     kept.watch()
 
 
+@pytest.mark.thorough
 def test_a_service_that_dies_too_often_is_given_up_and_every_death_is_written_down(
     kept: Keeper, own_home: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_service_that_dies_too_often_is_given_up_and_every_death_is_written_do
     assert (standing.state, standing.restarts) == ("given up", MOST_DEATHS)
 
 
+@pytest.mark.thorough
 def test_what_a_dead_service_leaves_is_ended_before_it_is_started_again(kept: Keeper, own_home: Path) -> None:
     pids = own_home / "pids"
     script = (
@@ -75,6 +77,7 @@ def test_what_a_dead_service_leaves_is_ended_before_it_is_started_again(kept: Ke
     assert deaths(own_home, STACK.id)[0].why == "was killed by SIGKILL"
 
 
+@pytest.mark.thorough
 def test_what_a_service_said_before_it_died_is_kept(kept: Keeper, own_home: Path) -> None:
     run(kept, service("import time; print('my last words'); time.sleep(0.5)"))
     assert "my last words" in (own_home / "logs/mlflow.log.1").read_text()

@@ -557,6 +557,7 @@ def test_real_annotation_files_have_the_right_counts() -> None:
     assert not any('"' in (label or '"') for label in quoted["label"].to_pylist())
 
 
+@pytest.mark.thorough
 def test_a_list_of_kinetics_700_2020s_size_is_read_in_little_memory(tmp_path: Path) -> None:
     """644,000 rows: the process stays under 600 MB, of which 100 are its imports. Time is not judged here."""
     path = tmp_path / "list.csv"

@@ -110,6 +110,7 @@ def awkward_files() -> list[Path]:
     return files
 
 
+@pytest.mark.thorough
 def test_every_awkward_file_becomes_a_clip_or_a_kind_of_error(tmp_path: Path) -> None:
     found: dict[str, tuple[int, int, int] | str] = {}
     for path in awkward_files():
@@ -344,6 +345,7 @@ def test_a_name_is_only_a_name(make_video: VideoMaker, tmp_path: Path, name: str
     assert cut(made, 0.0, 1.0, PROFILE, tmp_path / "clip.mp4", 60).num_frames == 25
 
 
+@pytest.mark.thorough
 def test_a_worker_that_is_killed_leaves_no_ffmpeg_behind(tmp_path: Path) -> None:
     source = tmp_path / "long.mp4"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=640x360:d=12", *X264.split(), source)
@@ -387,6 +389,7 @@ def wait_for(condition: Callable[[], T]) -> T:
     raise AssertionError("it did not happen")
 
 
+@pytest.mark.thorough
 def test_without_enough_memory_there_is_no_clip(
     make_video: VideoMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_a_write_whose_answer_was_lost_is_ours(store: Store, server: AwkwardS3) 
     assert server.writes[0] == "lost"
 
 
+@pytest.mark.thorough
 def test_a_lease_is_taken_and_renewed_though_answers_are_lost(
     store: Store, server: AwkwardS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:

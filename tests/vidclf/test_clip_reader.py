@@ -207,6 +207,7 @@ def test_a_dataset_of_clips_is_read_like_one_of_frames(tmp_path: Path, make_view
     assert [failure.clip_id for failure in batch.failures] == ["2"]
 
 
+@pytest.mark.thorough
 def test_clips_in_a_bucket_give_the_same(tmp_path: Path, make_view: MakeView, bucket: str) -> None:
     view, store = make_view(reader="clips", sampling_rate=6), Store(tmp_path / "store")
     local = dataset_of(store, tmp_path, view, train=False, num_views=2)

@@ -70,6 +70,7 @@ def test_the_short_side_is_scaled_and_nothing_is_enlarged(make_video: VideoMaker
     assert (large.width, large.height) == (64, 96)
 
 
+@pytest.mark.thorough
 def test_the_bytes_do_not_depend_on_the_number_of_cores(make_video: VideoMaker, tmp_path: Path) -> None:
     source = make_video(size=(320, 240))
     code = (
@@ -128,6 +129,7 @@ def test_ffmpeg_that_takes_too_long_is_killed(make_video: VideoMaker, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["video.mp4"]
 
 
+@pytest.mark.thorough
 def test_a_slow_encode_is_stopped_in_time_and_leaves_nothing_behind(make_video: VideoMaker, tmp_path: Path) -> None:
     source = make_video(num_frames=100, size=(640, 480))
     began = time.monotonic()

@@ -197,6 +197,7 @@ def complaints(page: str, folder: Path, *options: str) -> tuple[list[str], Path]
     return [line for line in done.stderr.splitlines() if "CONSOLE" in line], picture
 
 
+@pytest.mark.thorough
 @needs_browser
 @pytest.mark.parametrize("name", ["comparison", "evaluation", "gallery"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark on a phone"])

@@ -274,6 +274,7 @@ def test_the_bytes_of_a_clip_do_not_depend_on_what_the_processor_can_do(source: 
     assert (tmp_path / "clip.mp4").read_bytes() == usual
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["h264, gop 250, B-frames", "vp9, alt-ref"])
 def test_the_bytes_of_a_clip_are_the_same_on_one_core_and_on_all(source: Source, tmp_path: Path, name: str) -> None:
     code = (

@@ -69,6 +69,7 @@ def lines() -> list[str]:
 Told = Callable[[str], None]
 
 
+@pytest.mark.thorough
 def test_a_folder_of_videos_becomes_a_classifier(videos: Path, lines: list[str]) -> None:
     (videos / "train" / "dark" / "broken.mp4").write_bytes(b"no video")
     classifier = vidclf.finetune(videos, epochs=6, told=lines.append, **SMALL)
@@ -83,6 +84,7 @@ def test_a_folder_of_videos_becomes_a_classifier(videos: Path, lines: list[str])
     assert not list(Path(default_store()).glob("datasets/*/sources/*"))  # no copies of what the folder has
 
 
+@pytest.mark.thorough
 def test_the_same_call_again_does_nothing_again(videos: Path, lines: list[str]) -> None:
     first = vidclf.finetune(videos, epochs=2, told=lines.append, **SMALL)
     lines.clear()
@@ -92,6 +94,7 @@ def test_the_same_call_again_does_nothing_again(videos: Path, lines: list[str]) 
     assert "is finished already, nothing is done again" in lines[1]
 
 
+@pytest.mark.thorough
 def test_a_snapshot_is_trained_on_directly(videos: Path, lines: list[str]) -> None:
     vidclf.finetune(videos, fast_dev_run=True, told=lines.append, **SMALL)
     (dataset,) = (Path(default_store()) / "datasets").iterdir()
@@ -103,6 +106,7 @@ def test_a_snapshot_is_trained_on_directly(videos: Path, lines: list[str]) -> No
     assert [line.split(":")[0] for line in lines] == ["epoch 1 of 1", "checkpoint"]
 
 
+@pytest.mark.thorough
 def test_a_fast_dev_run_is_no_finished_training(videos: Path, lines: list[str]) -> None:
     for _ in range(2):
         classifier = vidclf.finetune(videos, epochs=50, fast_dev_run=True, told=lines.append, **SMALL)
@@ -110,6 +114,7 @@ def test_a_fast_dev_run_is_no_finished_training(videos: Path, lines: list[str]) 
     assert not any("finished already" in line for line in lines)
 
 
+@pytest.mark.thorough
 def test_classes_without_splits_are_divided(drawn: Path, tmp_path: Path, lines: list[str]) -> None:
     for name in ("dark", "light"):
         for number in range(4):
@@ -120,6 +125,7 @@ def test_classes_without_splits_are_divided(drawn: Path, tmp_path: Path, lines: 
     assert classifier.results["val_videos"] == 2
 
 
+@pytest.mark.thorough
 def test_the_best_and_the_last_epoch_are_both_kept(videos: Path, lines: list[str]) -> None:
     best = {"keep": "best", "monitor": "val_loss", "learning_rate": 0.5, "optimizer": "sgd", "momentum": 0.0}
     settings = {name: value for name, value in SMALL.items() if name != "learning_rate"}
@@ -133,6 +139,7 @@ def test_the_best_and_the_last_epoch_are_both_kept(videos: Path, lines: list[str
     assert all((a == b).all() for a, b in zip(model.parameters(), published.parameters(), strict=True))
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, of its libraries
 def test_a_training_can_be_tracked(videos: Path, lines: list[str]) -> None:
     vidclf.finetune(videos, epochs=2, experiment="tries", told=lines.append, **SMALL)
@@ -166,6 +173,7 @@ def test_a_training_can_be_tracked(videos: Path, lines: list[str]) -> None:
         vidclf.finetune(videos, told=lines.append, **(SMALL | {"weights": "models:/nothing@champion"}))
 
 
+@pytest.mark.thorough
 def test_two_who_start_the_same_are_told(videos: Path, lines: list[str]) -> None:
     vidclf.finetune(videos, epochs=1, fast_dev_run=True, told=lines.append, **SMALL)
     (dataset,) = (Path(default_store()) / "datasets").iterdir()
@@ -175,6 +183,7 @@ def test_two_who_start_the_same_are_told(videos: Path, lines: list[str]) -> None
         vidclf.finetune(videos, epochs=1, told=lines.append, **SMALL)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -219,6 +228,7 @@ def test_the_public_names_are_these() -> None:
         vidclf.fintune  # noqa: B018
 
 
+@pytest.mark.thorough
 def test_what_was_ingested_here_is_what_the_flow_would_publish(videos: Path, lines: list[str]) -> None:
     vidclf.finetune(videos, fast_dev_run=True, told=lines.append, **SMALL)
     (dataset,) = (Path(default_store()) / "datasets").iterdir()

@@ -57,6 +57,7 @@ def assert_whole(store: Store) -> None:
     assert ledger_says_ok_of(store) <= paths(store, "clips") | paths(store, "frames")
 
 
+@pytest.mark.thorough
 def test_a_dataset_in_which_everything_is_named_stays_as_it_is(ingest: Ingest) -> None:
     before = {folder: paths(ingest.store, folder) for folder in ("clips", "frames", "sources", "snapshots")}
     assert collect(ingest.store).total.files == 0
@@ -64,6 +65,7 @@ def test_a_dataset_in_which_everything_is_named_stays_as_it_is(ingest: Ingest) -
     assert ingest.open_clips() == set()
 
 
+@pytest.mark.thorough
 def test_what_only_an_old_snapshot_names_goes_and_is_made_again(twice: tuple[Ingest, Ingest]) -> None:
     old, new = twice
     before = read_snapshot(old.store).snapshot_id
@@ -114,6 +116,7 @@ def test_clips_that_are_no_longer_annotated_go(ingest: Ingest, ingested: Path) -
     assert ingest.open_clips() == {A, A_LATER}
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_cut_short_goes_on_where_it_was(ingest: Ingest, ingested: Path) -> None:
     other = Ingest(ingest.store, ingested / "videos", **OTHER)
     other.work()  # and is killed before it publishes
@@ -248,6 +251,7 @@ def test_the_ledger_is_one_file_per_stage_and_shard_afterwards(ingest: Ingest) -
     assert ingest.open_clips() == set()
 
 
+@pytest.mark.thorough
 def test_killed_anywhere_nothing_that_is_kept_names_what_is_missing_and_the_next_one_finishes(
     twice: tuple[Ingest, Ingest], tmp_path: Path, ingested: Path
 ) -> None:

@@ -86,6 +86,7 @@ def test_another_dance_surrounds_every_segment() -> None:
     assert sum(len(video.segments) == 2 for video in videos(State.GOOD)) == 4
 
 
+@pytest.mark.thorough
 def test_the_same_id_gives_the_same_bytes_however_often_it_is_drawn(tmp_path: Path) -> None:
     for video in videos(State.GOOD)[:4]:
         assert len({digest(fetch(video.video_id, tmp_path)) for _ in range(6)}) == 1
@@ -105,6 +106,7 @@ def test_the_same_id_gives_the_same_bytes_in_another_process(tmp_path: Path) -> 
     assert digest(here) == digest(elsewhere / here.name)
 
 
+@pytest.mark.thorough
 def test_files_have_the_rate_size_and_keyframes_that_they_declare(tmp_path: Path) -> None:
     for rate, gop in itertools.product(RATES, GOPS):
         video = next(video for video in videos(State.GOOD) if (video.rate, video.gop) == (rate, gop))

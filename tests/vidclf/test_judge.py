@@ -177,6 +177,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{module}.build", partial(build, narrow=True))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("model", ["i3d_r50", "slowfast_r50", "x3d_xs", "efficient_x3d_xs", "mvit_base_16x4", "r3d_18", "s3d",
                                    "swin3d_t", "mvit_v2_s", "csn_r101", "r2plus1d_r50"])  # fmt: skip

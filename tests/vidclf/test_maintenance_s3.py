@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.vidclf.ingested import OK, SETTINGS, A, Ingest
 from vidclf.maintenance.export import Options, export
 from vidclf.maintenance.files import files_in
@@ -14,6 +16,7 @@ from vidclf.snapshot import read_snapshot
 from vidclf.storage import Store
 
 
+@pytest.mark.thorough
 def test_a_bucket_is_kept_as_a_folder_is(bucket: str, ingested: Path, tmp_path: Path) -> None:
     store = Store(f"{bucket}/datasets/d")
     store.fs.put(str(ingested / "dataset") + "/", store.root + "/", recursive=True)

@@ -53,16 +53,19 @@ def numbers(how: str, **environment: str) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
+@pytest.mark.thorough
 def test_by_itself_every_page_is_cleared_again() -> None:
     assert numbers("as it is")[0] >= 0.9 * PAGES
 
 
+@pytest.mark.thorough
 def test_kept_memory_is_used_again_and_given_back_in_the_end() -> None:
     cleared, held_within, held_after = numbers("kept")
     assert cleared < 0.2 * PAGES
     assert held_within > 39_000_000 > 2 * held_after
 
 
+@pytest.mark.thorough
 def test_a_process_that_is_started_for_it_keeps_the_memory_of_all_its_threads() -> None:
     assert numbers("thread")[0] >= 0.9 * PAGES
     assert numbers("thread", **memory.ENVIRONMENT)[0] < 0.2 * PAGES

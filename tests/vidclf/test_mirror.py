@@ -223,6 +223,7 @@ def test_a_segment_that_the_address_cannot_name_is_gone(server: MisbehavingServe
         fetch(server.url + "/{label}/{id}.mp4", tmp_path, Wanted("a", "c"))
 
 
+@pytest.mark.thorough
 def test_a_mirror_may_be_a_folder_or_a_bucket(
     tmp_path: Path, make_video: VideoMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

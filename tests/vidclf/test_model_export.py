@@ -45,6 +45,7 @@ def narrow(name: str) -> tuple[nn.Module, ModelCard]:
     return model, ModelCard(model=name, classes=CLASSES, view=view, weights="none", snapshot_id="ab", train_config={})
 
 
+@pytest.mark.thorough
 @forms
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
@@ -85,6 +86,7 @@ def test_an_onnx_file_needs_only_itself(tmp_path: Path) -> None:
     assert np.ptp(expected, axis=0).max() > 0.01
 
 
+@pytest.mark.thorough
 def test_a_torch_export_file_needs_only_torch(tmp_path: Path) -> None:
     folder = save_untrained(tmp_path / "model", view_of(STORED))
     model, card = load(folder)
@@ -98,6 +100,7 @@ def test_a_torch_export_file_needs_only_torch(tmp_path: Path) -> None:
         torch.testing.assert_close(program.module()(shown.float() / 255), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.thorough
 def test_a_file_that_answers_something_else_is_not_kept(tmp_path: Path) -> None:
     class Fickle(nn.Module):
         """Its answer depends on a number that is written down once and for all."""
@@ -114,6 +117,7 @@ def test_a_file_that_answers_something_else_is_not_kept(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.thorough
 def test_the_command_says_what_it_wrote_and_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = save_untrained(tmp_path / "model", view_of(STORED))
 

@@ -248,6 +248,7 @@ def test_a_network_on_single_frames_averages_their_probabilities(name: str) -> N
     torch.testing.assert_close(whole, single.mean(dim=0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_dropout_is_what_was_asked_for() -> None:
     for name in {spec.family: spec.name for spec in available_models()}.values():
         for asked in (0.0, 0.4):

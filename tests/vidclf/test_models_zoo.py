@@ -67,6 +67,7 @@ def test_the_smallest_allowed_view_becomes_one_number_per_class_in_training_and_
         assert logits.isfinite().all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_three_steps_lower_the_evaluation_loss_on_their_batch(name: str) -> None:
     torch.manual_seed(1)

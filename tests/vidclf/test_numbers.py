@@ -33,6 +33,7 @@ def random_predictions(seed: int, videos: int, views: int, num_classes: int, mis
     return scores(*rows)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("num_classes", "missing"), [(2, 0), (5, 1), (12, 3)])
 def test_every_number_is_scikit_learns(num_classes: int, missing: int) -> None:
     metrics = pytest.importorskip("sklearn.metrics")

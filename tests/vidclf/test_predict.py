@@ -59,6 +59,7 @@ def test_a_clip_gets_the_probabilities_that_the_evaluation_gives_it(
         assert [dict(said.labels)[name] for name in snapshot.classes] == pytest.approx(probabilities, abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_part_of_a_video_gets_what_its_cut_gets(
     classifier: Classifier, make_video: VideoMaker, tmp_path: Path
 ) -> None:
@@ -194,6 +195,7 @@ def test_a_device_that_is_not_there_is_one_line(model: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.thorough
 def test_the_package_is_imported_without_anything_heavy() -> None:
     code = (
         "import sys, vidclf, vidclf.cli;"

@@ -32,6 +32,7 @@ def predict(*arguments: str | Path, status: int = 0) -> Result:
     return done
 
 
+@pytest.mark.thorough
 def test_a_video_is_one_line_with_its_likeliest_labels_first(model: str, make_video: VideoMaker) -> None:
     video = make_video()
     (line,) = predict(video, "--model", model, "--top-k", "2").stdout.splitlines()
@@ -145,6 +146,7 @@ def test_frames_are_kept_as_the_model_sees_them_and_removed_where_asked(
     assert [path.name for path in (folder / "dance").iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.thorough
 def test_sliding_is_a_table_and_a_picture(model: str, make_video: VideoMaker, tmp_path: Path) -> None:
     video = make_video("long $x_.mp4", num_frames=150)
     done = predict(video, "--model", model, "--sliding", "2", "--into", tmp_path / "out")

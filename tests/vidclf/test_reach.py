@@ -92,6 +92,7 @@ except KeyError as error:
 """
 
 
+@pytest.mark.thorough
 def test_an_mlflow_that_is_down_is_named_at_once_and_hides_no_other_error(
     nobody: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def second(made: Path) -> str:
     return str(made / "second")
 
 
+@pytest.mark.thorough
 def test_versions_count_up_and_aliases_move_between_them(first: str, second: str) -> None:
     one = registry.register(first, "dancing", ["champion"])
     two = registry.register(second, "dancing", ["challenger"])
@@ -145,6 +146,7 @@ def test_the_command_registers_moves_and_lists(first: str, second: str) -> None:
     assert "as dancing@champion" in models("alias", "dancing", "1", status=2)
 
 
+@pytest.mark.thorough
 def test_a_registered_model_answers_in_a_process_that_has_only_the_library(
     first: str, make_video: VideoMaker, own_home: Path
 ) -> None:
@@ -170,6 +172,7 @@ print(json.dumps(said.labels))
     assert json.loads(done.stdout) == [pytest.approx(list(one)) for one in expected.labels]
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_needs_no_mlflow(made: Path) -> None:
     code = f"import sys, vidclf; vidclf.load({str(made / 'first')!r}, device='cpu'); assert 'mlflow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

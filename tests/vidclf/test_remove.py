@@ -52,6 +52,7 @@ def showing(store: Store, *clip_ids: str) -> set[str]:
     return found
 
 
+@pytest.mark.thorough
 def test_a_clip_is_erased_under_every_recipe_and_no_run_brings_it_back(ingest: Ingest, ingested: Path) -> None:
     other = Ingest(ingest.store, ingested / "videos", **OTHER)
     other.run()
@@ -230,6 +231,7 @@ def test_no_takedown_beside_a_run(ingest: Ingest) -> None:
     assert removed_ids(ingest.store) == []
 
 
+@pytest.mark.thorough
 def test_killed_anywhere_the_latest_snapshot_is_whole_and_doing_it_again_finishes(
     ingest: Ingest, ingested: Path, tmp_path: Path
 ) -> None:

@@ -213,6 +213,7 @@ def decoded(uri: str | None, media_type: str) -> bytes:
     return base64.b64decode(uri.removeprefix(prefix), validate=True)
 
 
+@pytest.mark.thorough
 def test_the_numbers_are_the_manifests(dataset: Dataset) -> None:
     rows = dataset.snapshot.clips.to_pylist()
     page = report(dataset, clips_per_class=0)

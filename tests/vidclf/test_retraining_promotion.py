@@ -113,6 +113,7 @@ def killed(work: Callable[[], Any], nth: int, when: str, method: str = "set_regi
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
+@pytest.mark.thorough
 def test_a_better_challenger_becomes_champion_and_a_worse_one_does_not(
     versions: list[Contestant], kept: Store, guard: Lease
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_first_champion_has_no_previous(versions: list[Contestant], kept: Stor
         promotion.rollback(NAME)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("nth", "when", "method"),
     [

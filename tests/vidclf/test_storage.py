@@ -43,6 +43,7 @@ def use_s3(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
 
 
+@pytest.mark.thorough
 def test_what_is_written_is_read(store: Store, tmp_path: Path) -> None:
     store.write_bytes("a/b.bin", b"one")
     local = tmp_path / "file"
@@ -81,6 +82,7 @@ def test_a_store_that_cannot_be_written_says_where_and_why(tmp_path: Path) -> No
         Store(tmp_path / "file").check_writable()
 
 
+@pytest.mark.thorough
 def test_a_dead_s3_endpoint_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     use_s3(monkeypatch, "http://127.0.0.1:9")
     with pytest.raises(StorageError, match=r"s3://bucket cannot be written: .*127\.0\.0\.1:9"):

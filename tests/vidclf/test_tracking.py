@@ -14,6 +14,7 @@ from vidclf.tracking import client, log_text, open_checkpoint_run, pages
 from vidclf.tracking import training as tracked
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("default")  # MLflow, in this process, has some of its own
 def test_the_machines_load_is_logged_while_a_training_runs(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracked, "SYSTEM_SECONDS", 0.1)
@@ -26,6 +27,7 @@ def test_the_machines_load_is_logged_while_a_training_runs(own_home: Path, monke
     assert any(name.startswith("system/") for name in mlflow.get_run(run_id).data.metrics)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("default")
 def test_artifacts_go_to_the_bucket_that_is_named(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import boto3

@@ -106,6 +106,7 @@ def settings_for(store: str, share: float) -> TrainConfig:
     return TrainConfig(dataset=DATASET, model="frame_cnn", store=store, data=data, optim=optim)  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 def test_clips_that_cannot_be_read_are_named_and_count_nowhere(tmp_path: Path) -> None:
     notes = Notes()
     run_training(settle(settings_for(damaged(tmp_path), 0.2)), tracker=notes)

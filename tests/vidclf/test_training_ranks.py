@@ -84,6 +84,7 @@ def both(rank: Rank, folder: Path) -> None:
     train_and_resume(rank, folder)
 
 
+@pytest.mark.thorough
 def test_two_workers_with_half_the_batch_give_the_weights_of_one_with_the_whole(trained: Path) -> None:
     train_shared(ALONE, trained)
     first, second, alone = (torch.load(trained / f"{name}.pt") for name in ("2-0", "2-1", "1-0"))

@@ -90,6 +90,7 @@ def test_the_name_follows_from_the_work_and_not_from_how_it_is_done(store: str) 
     assert len(others | {name}) == 4
 
 
+@pytest.mark.thorough
 def test_a_training_is_finished_once_its_model_is_there(store: str) -> None:
     work = work_of(store)
     assert not is_finished(work)

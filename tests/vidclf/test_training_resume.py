@@ -172,6 +172,7 @@ def run_script(folder: Path, stop_at: int = -1) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.thorough
 def test_a_training_killed_in_mid_epoch_and_started_again_ends_with_the_same_weights(tmp_path: Path) -> None:
     tiny = build_dataset(tmp_path, {"train": 4, "val": 1}, variants=1)
     Store(tmp_path).write_table("manifest.parquet", tiny.manifest)

@@ -81,6 +81,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
     return build_dataset(tmp_path_factory.mktemp("wide"), {"val": 3}, num_frames=12, size=(56, 32))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["cnn_lstm", "x3d_xs"])
 def test_multi_view_evaluation_is_a_loop_over_views(wide: TinyDataset, make_view: MakeView, name: str) -> None:
     torch.manual_seed(0)

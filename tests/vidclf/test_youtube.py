@@ -59,6 +59,7 @@ def as_dash(path: Path) -> Path:
     return to
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rate", [25, Fraction(30000, 1001)], ids=str)
 @pytest.mark.parametrize("layout", ["plain", "dash"])
 def test_a_section_is_frame_exact(
@@ -97,6 +98,7 @@ def test_a_section_of_other_containers_is_exact_too(
 SOUND = ["-f", "lavfi", "-i", "sine=d=9", "-c:a", "aac"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -213,6 +215,7 @@ class Broken:
         (self.file if int(begin) < self.half else self.later).answer(handler)
 
 
+@pytest.mark.thorough
 def test_a_section_that_is_cut_short_is_no_section(
     server: MisbehavingServer, make_video: VideoMaker, tmp_path: Path
 ) -> None:

@@ -248,10 +248,11 @@ def test_a_kept_sound_has_the_bounds_of_the_picture(tmp_path: Path, name: str, e
     with av.open(str(tmp_path / "clip.mp4")) as clip:
         stream = clip.streams.audio[0]
         assert stream.time_base is not None
-        assert float((stream.duration or 0) * stream.time_base) == pytest.approx(2, abs=0.04)
+        tick = float(stream.time_base)  # a stream has no values any more once its file is closed
+        assert (stream.duration or 0) * tick == pytest.approx(2, abs=0.04)
         heard = [(frame.pts, frame.to_ndarray()[0]) for frame in clip.decode(stream)]
     samples = np.concatenate([sound for _, sound in heard])
-    loud = (np.flatnonzero(np.abs(samples) > 0.1) + (heard[0][0] or 0)) * float(stream.time_base)
+    loud = (np.flatnonzero(np.abs(samples) > 0.1) + (heard[0][0] or 0)) * tick
     assert (loud[0], loud[-1]) == (pytest.approx(0.5, abs=0.015), pytest.approx(1.0, abs=0.015))
     again = tmp_path / "again.mp4"
     cut(tmp_path / name, 2.0, 4.0, profile, again, 60)
